@@ -1,0 +1,10 @@
+//! The vocabulary: what exists, what may happen to it, and what is legal. Pure.
+//!
+//! No I/O, no clock, no entropy, no hash maps; the lints below refuse them. Everything here is data and functions
+//! of data, shared by the live orchestrator, the simulator and the checkers.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod failure;
+pub mod id;
+pub mod time;

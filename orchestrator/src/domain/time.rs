@@ -1,0 +1,97 @@
+//! Time as integers, and never a clock.
+//!
+//! Every instant the core reasons about lies on the *installation's own timeline*: microseconds since
+//! `orch init`, advanced by CLOCK_MONOTONIC while a boot lasts and carried over a reboot by the store's clock
+//! anchor. It never goes back, does not count a suspend, and a step of the wall clock does not touch it (G14).
+//! Wall time exists only for people to read.
+
+use serde::{Deserialize, Serialize};
+use std::ops::{Add, Sub};
+
+/// An instant on the installation's timeline, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+/// A length of time in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub u64);
+
+/// Wall-clock time in microseconds since 1970, for display only; no decision reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WallTime(pub i64);
+
+impl Timestamp {
+    /// How long ago `earlier` was; zero if it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Whole milliseconds since the start of the timeline.
+    #[must_use]
+    pub fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+}
+
+impl Span {
+    /// A span of whole seconds.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// A span of whole milliseconds.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Whole milliseconds, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Milliseconds with their fraction, for reports.
+    #[must_use]
+    pub fn as_millis_f64(self) -> f64 {
+        self.0 as f64 / 1_000.0
+    }
+
+    /// Seconds with their fraction, for metrics.
+    #[must_use]
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1_000_000.0
+    }
+}
+
+impl Add<Span> for Timestamp {
+    type Output = Self;
+    fn add(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+impl Sub<Span> for Timestamp {
+    type Output = Self;
+    fn sub(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+}
+
+/// What a decision may know of the moment: the instant, the wall clock for display, and a draw of entropy.
+///
+/// `decide` draws nothing itself; tokens and jitter are functions of `seed`.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The instant on the installation's timeline.
+    pub at: Timestamp,
+    /// The wall clock, for display only.
+    pub wall: WallTime,
+    /// 256 bits drawn by the environment for this one event.
+    pub seed: [u8; 32],
+}
