@@ -5,6 +5,16 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod breaker;
+pub mod decision;
+pub mod effect;
+pub mod event;
 pub mod failure;
+pub mod fleet;
 pub mod id;
+pub mod limits;
+pub mod project;
+pub mod signal;
+pub mod spec;
+pub mod state;
 pub mod time;

@@ -1,0 +1,57 @@
+//! What a decision is: new values, legal moves, effects to order, signals to tell.
+
+use super::effect::Ordered;
+use super::fleet::Tmux;
+use super::id::{ProjectId, RoleName};
+use super::project::Project;
+use super::signal::Signal;
+use super::state::{Moved, ProjectState, RoleState};
+
+/// A minted move with whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// A project's.
+    Project(ProjectId, Moved<ProjectState>),
+    /// A role's.
+    Role(ProjectId, RoleName, Moved<RoleState>),
+}
+
+/// The outcome of `decide`: applied as a whole, or not at all.
+#[derive(Debug, Default, Clone, PartialEq)]
+#[must_use]
+pub struct Decision {
+    /// The projects that changed, as they shall be.
+    pub projects: Vec<Project>,
+    /// Every state change among them, in order; the only way for a state into the database.
+    pub transitions: Vec<Transition>,
+    /// What to order from the world, in order.
+    pub effects: Vec<Ordered>,
+    /// What to write into the journal, in order.
+    pub signals: Vec<Signal>,
+    /// What is now known of tmux, if that changed.
+    pub tmux: Option<Tmux>,
+}
+
+impl Decision {
+    /// Whether it changes nothing and asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.projects.is_empty() && self.effects.is_empty() && self.signals.is_empty() && self.tmux.is_none()
+    }
+
+    /// Appends what a later event of the same turn decided.
+    pub fn extend(&mut self, later: Self) {
+        for project in later.projects {
+            match self.projects.iter_mut().find(|known| known.id == project.id) {
+                Some(known) => *known = project,
+                None => self.projects.push(project),
+            }
+        }
+        self.transitions.extend(later.transitions);
+        self.effects.extend(later.effects);
+        self.signals.extend(later.signals);
+        if later.tmux.is_some() {
+            self.tmux = later.tmux;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The view that decisions are made on: every unfinished project, indexed.
+//!
+//! It holds what the database held at the last commit and nothing else; finished projects leave it, so the cost of
+//! an event does not grow with history.
+
+use super::id::{EffectId, ProcessId, ProjectId};
+use super::limits::Policy;
+use super::project::Project;
+use super::state::ProjectState;
+use super::time::Timestamp;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of the tmux server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Tmux {
+    /// Nothing: not yet asked, or the connection is gone.
+    #[default]
+    Unknown,
+    /// It answers, and this is its process.
+    Alive(ProcessId),
+}
+
+/// Every unfinished project, and what is known of the world around them.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    projects: BTreeMap<ProjectId, Project>,
+    queue: BTreeSet<(Reverse<i32>, ProjectId)>,
+    wakes: BTreeSet<(Timestamp, ProjectId)>,
+    active: u32,
+    /// What is known of tmux.
+    pub tmux: Tmux,
+    /// The server that last answered, also while the connection is gone.
+    pub last_server: Option<ProcessId>,
+    /// The installation's limits.
+    pub policy: Policy,
+    /// The id of the next effect.
+    pub next_effect: EffectId,
+}
+
+impl Fleet {
+    /// An empty fleet under a policy.
+    #[must_use]
+    pub fn new(policy: Policy, next_effect: EffectId) -> Self {
+        Self { policy, next_effect, ..Self::default() }
+    }
+
+    /// Takes a project in, or its new value; one that is settled leaves.
+    pub fn put(&mut self, project: Project) {
+        self.remove(project.id);
+        if project.is_settled() {
+            return;
+        }
+        if project.state() == ProjectState::Queued {
+            self.queue.insert((Reverse(project.spec.priority), project.id));
+        }
+        if project.state().is_active() {
+            self.active += 1;
+        }
+        if let Some(at) = project.wake_at() {
+            self.wakes.insert((at, project.id));
+        }
+        self.projects.insert(project.id, project);
+    }
+
+    /// Takes a project out.
+    pub fn remove(&mut self, id: ProjectId) -> Option<Project> {
+        let old = self.projects.remove(&id)?;
+        self.queue.remove(&(Reverse(old.spec.priority), id));
+        if old.state().is_active() {
+            self.active -= 1;
+        }
+        if let Some(at) = old.wake_at() {
+            self.wakes.remove(&(at, id));
+        }
+        Some(old)
+    }
+
+    /// A project, if it is unfinished.
+    #[must_use]
+    pub fn project(&self, id: ProjectId) -> Option<&Project> {
+        self.projects.get(&id)
+    }
+
+    /// All unfinished projects in the order of their ids.
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.projects.values()
+    }
+
+    /// Projects that take a slot.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// The project whose turn it is, if a slot is free: highest priority first, then the oldest.
+    #[must_use]
+    pub fn next_admissible(&self) -> Option<ProjectId> {
+        if self.active >= self.policy.max_active {
+            return None;
+        }
+        self.queue.first().map(|(_, id)| *id)
+    }
+
+    /// The earliest deadline of any project.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// A project whose deadline has passed at `at`.
+    #[must_use]
+    pub fn due(&self, at: Timestamp) -> Option<ProjectId> {
+        self.wakes.first().filter(|(due, _)| *due <= at).map(|(_, id)| *id)
+    }
+}

@@ -1,0 +1,93 @@
+//! Every bound of the system, each with its reason (G13), and the policy an installation may change.
+
+use super::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// Roles of one project: a session with more windows than this is no longer something a person can watch.
+pub const ROLES_MAX: usize = 32;
+/// Bytes of a title: it is shown on one line of `orch status`.
+pub const TITLE_BYTES_MAX: usize = 200;
+/// Bytes of a spec file; real ones are under 10 KiB.
+pub const SPEC_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a CLAUDE.md: beyond this an agent's context is spent before it starts.
+pub const CLAUDE_MD_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of a brief; it is a file, so the tty's 4,096-byte line limit does not apply (T16).
+pub const BRIEF_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one spool record: a report is a sentence, not a log.
+pub const SPOOL_RECORD_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of each captured output tail in a failure: what a person reads, not what a program wrote.
+pub const TAIL_BYTES_MAX: usize = 4 << 10;
+/// Events drained in one turn; bounds the length of a transaction, so that no one waits long for the write lock.
+pub const TURN_EVENTS_MAX: usize = 256;
+/// Events waiting for the loop; a source that finds it full waits, it never drops.
+pub const INBOX_EVENTS_MAX: usize = 16_384;
+/// Projects waiting in the queue; one more is an explicit error at enqueue.
+pub const QUEUE_PROJECTS_MAX: usize = 100_000;
+/// Progress is written to the database at most this often per role; in between it only counts in memory.
+pub const PROGRESS_WRITE_EVERY: Span = Span::from_secs(5);
+
+/// What an installation may configure; the defaults are the promises of `reference/guarantees.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Projects worked on at the same time.
+    pub max_active: u32,
+    /// Recoveries allowed per project within `breaker_window_s` (G8).
+    pub breaker_max: u32,
+    /// Length of the breaker's sliding window, in seconds; also how long an open breaker stays open.
+    pub breaker_window_s: u64,
+    /// Back-off before the second attempt of one incident, in seconds; doubled for every further one.
+    pub backoff_base_s: u64,
+    /// Longest back-off, in seconds.
+    pub backoff_cap_s: u64,
+    /// Half-open probes that may fail before the project is failed for good.
+    pub probes_max: u32,
+    /// How long an agent has to acknowledge its brief before it is handed over again, in seconds.
+    pub ack_s: u64,
+    /// How often the brief is handed over before the agent counts as deaf.
+    pub brief_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_active: 5,
+            breaker_max: 3,
+            breaker_window_s: 3_600,
+            backoff_base_s: 10,
+            backoff_cap_s: 300,
+            probes_max: 3,
+            ack_s: 30,
+            brief_max: 4,
+        }
+    }
+}
+
+impl Policy {
+    /// The breaker's window as a span.
+    #[must_use]
+    pub fn breaker_window(&self) -> Span {
+        Span::from_secs(self.breaker_window_s)
+    }
+
+    /// How long to wait for an acknowledgement.
+    #[must_use]
+    pub fn ack_wait(&self) -> Span {
+        Span::from_secs(self.ack_s)
+    }
+}
+
+/// How long one effect of each kind may take before its outcome counts as unknown.
+pub mod deadline {
+    use super::Span;
+    /// One message to tmux: 10 s is G4's bound for showing a hung server as Unknown.
+    pub const TMUX: Span = Span::from_secs(10);
+    /// One git command: a checkout of a large repository takes tens of seconds on a slow disk.
+    pub const GIT: Span = Span::from_secs(120);
+    /// Ending what an older incarnation left: 5 s after TERM, then KILL, then proof.
+    pub const END_REMAINS: Span = Span::from_secs(30);
+}
+
+const _: () = assert!(TAIL_BYTES_MAX as u64 <= SPOOL_RECORD_BYTES_MAX);
+const _: () = assert!(CLAUDE_MD_BYTES_MAX <= BRIEF_BYTES_MAX);
+const _: () = assert!(TURN_EVENTS_MAX <= INBOX_EVENTS_MAX);

@@ -1,0 +1,410 @@
+//! What is told to the world: the journal's entries, one closed enumeration.
+//!
+//! A signal is committed to the `events` table in the transaction of the change it tells of, then mirrored to the
+//! NDJSON log, and metrics are the fold of the journal (S11, S12). Tests and the chaos harness read these, never the
+//! text of a log line.
+
+use super::breaker::BreakerState;
+use super::event::{Head, Source};
+use super::failure::{Failure, FailureKind};
+use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq};
+use super::project::Project;
+use super::state::{ProjectState, RoleState, SuspendReason};
+use super::time::{Span, Timestamp, WallTime};
+use serde::{Deserialize, Serialize};
+
+/// How much a person should care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The normal course of things.
+    Info,
+    /// Something was found wrong and is being dealt with.
+    Warn,
+    /// Something is wrong and stays so without a person.
+    Error,
+}
+
+/// One entry of the journal, before it has a number and a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Which project, if it concerns one.
+    pub project_id: Option<ProjectId>,
+    /// Which role, if it concerns one.
+    pub agent_role: Option<RoleName>,
+    /// Which incarnation it speaks of.
+    pub epoch: Option<Epoch>,
+    /// The session's name, from the moment it was intended.
+    pub session: Option<String>,
+    /// What is told.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What a signal tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum What {
+    /// `orch serve` has started.
+    OrchestratorStarted {
+        /// Its process.
+        process: ProcessId,
+        /// Its version.
+        version: String,
+        /// Projects that it found unfinished.
+        unfinished: u32,
+        /// Intents of its predecessor that were never confirmed, now settled by observation.
+        unconfirmed: u32,
+    },
+    /// `orch serve` has stopped as asked; agents live on.
+    OrchestratorStopped {
+        /// Why.
+        reason: String,
+    },
+    /// A project was accepted.
+    ProjectEnqueued {
+        /// Its title.
+        title: String,
+        /// How many roles it has.
+        roles: u32,
+    },
+    /// A project changed its state.
+    ProjectMoved {
+        /// From.
+        from: ProjectState,
+        /// To.
+        to: ProjectState,
+        /// The fault behind it, if one is.
+        cause: Option<FailureKind>,
+        /// Why it is suspended, if it is.
+        reason: Option<SuspendReason>,
+        /// How long it had been in the old state.
+        after: Span,
+    },
+    /// A role changed its state.
+    RoleMoved {
+        /// From.
+        from: RoleState,
+        /// To.
+        to: RoleState,
+    },
+    /// An effect is about to be performed (G2).
+    EffectIntended {
+        /// Its place in the outbox.
+        effect_id: EffectId,
+        /// Its name.
+        effect: String,
+    },
+    /// An effect has been confirmed.
+    EffectConfirmed {
+        /// Its place in the outbox.
+        effect_id: EffectId,
+        /// Its name.
+        effect: String,
+    },
+    /// An effect failed, or its outcome is unknown.
+    EffectFailed {
+        /// Its place in the outbox.
+        effect_id: EffectId,
+        /// Its name.
+        effect: String,
+        /// The evidence.
+        failure: Box<Failure>,
+    },
+    /// The session is there.
+    SessionCreated {
+        /// Whether it was found there under its token rather than made.
+        adopted: bool,
+    },
+    /// The session is gone, proved by an answer of the server without its token.
+    SessionDied {
+        /// Which source told first.
+        detected_by: Source,
+        /// From that source's notice to this decision.
+        lag: Span,
+    },
+    /// An agent's process was seen for the first time.
+    AgentStarted {
+        /// Which process.
+        process: ProcessId,
+    },
+    /// An agent that ran already was taken over after a restart.
+    AgentAdopted {
+        /// Which process.
+        process: ProcessId,
+    },
+    /// An agent's process is proved gone.
+    AgentDied {
+        /// Which process.
+        process: ProcessId,
+        /// Whether it had reported completion, or its project was over.
+        expected: bool,
+        /// Which source told first.
+        detected_by: Source,
+        /// From that source's notice to this decision.
+        lag: Span,
+        /// How long it had run.
+        lifetime: Span,
+    },
+    /// The evidence of a death, gathered after it was recorded.
+    DeathExplained {
+        /// The evidence.
+        failure: Box<Failure>,
+    },
+    /// A required resource is not there as it must be.
+    ResourceMissing {
+        /// `claude_md`, `worktree` or `other`.
+        resource: String,
+        /// Relative to the worktree.
+        path: String,
+        /// Which source told first.
+        detected_by: Source,
+        /// From that source's notice to this decision.
+        lag: Span,
+        /// The evidence.
+        failure: Box<Failure>,
+    },
+    /// A resource was put right again.
+    ResourceRestored {
+        /// Relative to the worktree.
+        path: String,
+        /// Where what stood there was parked.
+        parked: Vec<String>,
+    },
+    /// A program run for the project failed.
+    SubprocessFailed {
+        /// The evidence.
+        failure: Box<Failure>,
+    },
+    /// The brief was handed to the pane.
+    BriefHanded {
+        /// How often in this epoch, this time included.
+        times: u32,
+    },
+    /// The agent acknowledged the brief: it is delivered.
+    BriefAcknowledged,
+    /// The agent reported something of its own.
+    AgentReported {
+        /// `done`, `fail`, `idle`, `needs_input`.
+        kind: String,
+        /// Its words.
+        text: Option<String>,
+    },
+    /// A recovery attempt begins; it has been counted.
+    RecoveryStarted {
+        /// Which attempt within the breaker's window.
+        attempt: u32,
+        /// How many are allowed.
+        max_attempts: u32,
+        /// What it is to mend.
+        cause: FailureKind,
+        /// Whether it is a half-open probe.
+        probe: bool,
+    },
+    /// A recovery attempt is due later.
+    RecoveryDelayed {
+        /// How long from now.
+        delay: Span,
+    },
+    /// The project works again: every agent has acknowledged.
+    RecoverySucceeded {
+        /// Attempts the incident took.
+        attempts: u32,
+        /// From the first fault to now.
+        duration: Span,
+    },
+    /// One more recovery was refused by the breaker.
+    RecoveryRefused {
+        /// When it may be tried again.
+        retry_in: Span,
+        /// What it was to mend.
+        cause: FailureKind,
+    },
+    /// A breaker changed its state.
+    BreakerMoved {
+        /// From.
+        from: BreakerState,
+        /// To.
+        to: BreakerState,
+        /// Attempts that count at this moment.
+        attempts: u32,
+    },
+    /// The finished work, as it was found before the project was called completed (G6).
+    ProjectCertified {
+        /// What git says of each worktree.
+        heads: Vec<Head>,
+    },
+    /// tmux cannot be asked; nothing is known of any session.
+    TmuxLost {
+        /// The system's words.
+        reason: String,
+    },
+    /// tmux answers (again).
+    TmuxAnswered {
+        /// The server's process.
+        server: ProcessId,
+        /// Whether it is another server than before.
+        changed: bool,
+    },
+    /// A session or pane was seen that belongs to nobody here; it is left alone.
+    StrangerSeen {
+        /// How many.
+        sessions: u32,
+    },
+    /// A spool record could not be used; it was moved aside.
+    SpoolRejected {
+        /// Its file name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A decision wanted an illegal move; nothing was changed. A defect of ours.
+    MoveRefused {
+        /// Which pair.
+        refused: String,
+    },
+}
+
+impl Signal {
+    /// A signal about the fleet.
+    #[must_use]
+    pub fn fleet(what: What) -> Self {
+        Self { project_id: None, agent_role: None, epoch: None, session: None, what }
+    }
+
+    /// A signal about a project as it stands.
+    #[must_use]
+    pub fn project(project: &Project, what: What) -> Self {
+        Self {
+            project_id: Some(project.id),
+            agent_role: None,
+            epoch: Some(project.epoch),
+            session: project.session.as_ref().map(|session| session.name.clone()),
+            what,
+        }
+    }
+
+    /// A signal about one role of a project.
+    #[must_use]
+    pub fn role(project: &Project, index: usize, what: What) -> Self {
+        let role = project.roles.get(index);
+        Self {
+            agent_role: role.map(|role| role.name.clone()),
+            epoch: role.map(|role| role.epoch),
+            ..Self::project(project, what)
+        }
+    }
+
+    /// The evidence it carries, if it tells of a failure.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.what {
+            What::EffectFailed { failure, .. }
+            | What::DeathExplained { failure }
+            | What::ResourceMissing { failure, .. }
+            | What::SubprocessFailed { failure } => Some(failure),
+            What::OrchestratorStarted { .. }
+            | What::OrchestratorStopped { .. }
+            | What::ProjectEnqueued { .. }
+            | What::ProjectMoved { .. }
+            | What::RoleMoved { .. }
+            | What::EffectIntended { .. }
+            | What::EffectConfirmed { .. }
+            | What::SessionCreated { .. }
+            | What::SessionDied { .. }
+            | What::AgentStarted { .. }
+            | What::AgentAdopted { .. }
+            | What::AgentDied { .. }
+            | What::ResourceRestored { .. }
+            | What::BriefHanded { .. }
+            | What::BriefAcknowledged
+            | What::AgentReported { .. }
+            | What::RecoveryStarted { .. }
+            | What::RecoveryDelayed { .. }
+            | What::RecoverySucceeded { .. }
+            | What::RecoveryRefused { .. }
+            | What::BreakerMoved { .. }
+            | What::ProjectCertified { .. }
+            | What::TmuxLost { .. }
+            | What::TmuxAnswered { .. }
+            | What::StrangerSeen { .. }
+            | What::SpoolRejected { .. }
+            | What::MoveRefused { .. } => None,
+        }
+    }
+
+    /// How much a person should care.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match &self.what {
+            What::AgentDied { expected, .. } => {
+                if *expected {
+                    Level::Info
+                } else {
+                    Level::Warn
+                }
+            }
+            What::ProjectMoved { to, .. } => match to {
+                ProjectState::Failed => Level::Error,
+                ProjectState::Suspended | ProjectState::Recovering => Level::Warn,
+                ProjectState::Queued
+                | ProjectState::Provisioning
+                | ProjectState::Launching
+                | ProjectState::Briefing
+                | ProjectState::Running
+                | ProjectState::Completed
+                | ProjectState::Cancelled => Level::Info,
+            },
+            What::RecoveryRefused { .. } | What::MoveRefused { .. } => Level::Error,
+            What::EffectFailed { .. }
+            | What::SessionDied { .. }
+            | What::DeathExplained { .. }
+            | What::ResourceMissing { .. }
+            | What::SubprocessFailed { .. }
+            | What::RecoveryStarted { .. }
+            | What::RecoveryDelayed { .. }
+            | What::BreakerMoved { .. }
+            | What::TmuxLost { .. }
+            | What::StrangerSeen { .. }
+            | What::SpoolRejected { .. } => Level::Warn,
+            What::OrchestratorStarted { .. }
+            | What::OrchestratorStopped { .. }
+            | What::ProjectEnqueued { .. }
+            | What::RoleMoved { .. }
+            | What::EffectIntended { .. }
+            | What::EffectConfirmed { .. }
+            | What::SessionCreated { .. }
+            | What::AgentStarted { .. }
+            | What::AgentAdopted { .. }
+            | What::ResourceRestored { .. }
+            | What::BriefHanded { .. }
+            | What::BriefAcknowledged
+            | What::AgentReported { .. }
+            | What::RecoverySucceeded { .. }
+            | What::ProjectCertified { .. }
+            | What::TmuxAnswered { .. } => Level::Info,
+        }
+    }
+
+    /// Whether it says that something is wrong: what must never come without a fault (D2).
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        self.level() > Level::Info && !matches!(self.what, What::StrangerSeen { .. })
+    }
+}
+
+/// A signal with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number; the journal has no gaps (G9).
+    pub seq: Seq,
+    /// When the event behind it was decided, on the installation's timeline.
+    #[serde(rename = "at_us")]
+    pub at: Timestamp,
+    /// The wall clock at that moment, for display.
+    #[serde(rename = "wall_us")]
+    pub wall: WallTime,
+    /// What it tells.
+    #[serde(flatten)]
+    pub signal: Signal,
+}
