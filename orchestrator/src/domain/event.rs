@@ -126,6 +126,8 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// It is time to look at everything, whatever the event sources say.
+    SweepDue,
     /// A deadline of this project has passed.
     Due {
         /// Which.

@@ -4,7 +4,7 @@
 //! they change through [`Project::take`] and [`Role::take`], that is through `next`.
 
 use super::breaker::Breaker;
-use super::failure::FailureKind;
+use super::failure::{Failure, FailureKind, Stage};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use super::spec::{RoleSpec, Spec};
 use super::state::{IllegalMove, Moved, ProjectEvent, ProjectState, RoleEvent, RoleState, SuspendReason};
@@ -19,8 +19,35 @@ pub struct SessionRef {
     pub name: String,
     /// Its `@orch_instance`.
     pub token: Token,
-    /// Whether tmux has confirmed it and nothing has contradicted that since.
-    pub live: bool,
+    /// How far it got.
+    pub is: SessionIs,
+}
+
+/// How far a session got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionIs {
+    /// Recorded, not confirmed. After a crash: settled by token.
+    Intended,
+    /// Confirmed, and nothing has contradicted that since.
+    Live,
+    /// Proved gone; the reference stays as history until the next intent replaces it.
+    Gone,
+}
+
+impl SessionIs {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::Intended, Self::Live, Self::Gone];
+
+    /// The name used in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Live => "live",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// A role's git worktree.
@@ -86,6 +113,10 @@ pub struct Role {
     pub last_progress: Option<Timestamp>,
     /// The effect under way for this role; not persisted, an outbox row is.
     pub busy: Option<EffectId>,
+    /// The look at its resources under way.
+    pub looking: Option<EffectId>,
+    /// Whether its resources were touched during that look, so that it must be repeated.
+    pub look_again: bool,
 }
 
 /// One project.
@@ -114,6 +145,8 @@ pub struct Project {
     pub incident: Option<Incident>,
     /// Tokens of older incarnations that are not yet proved gone.
     pub stale: Vec<Token>,
+    /// The newest evidence of something that went wrong; a failed project always has one (G7).
+    pub last_failure: Option<Box<Failure>>,
     /// Whether preflight has passed.
     pub preflighted: bool,
     /// Whether the resources have been looked at and found right since the last change.
@@ -124,6 +157,10 @@ pub struct Project {
     pub roles: Vec<Role>,
     /// The project-wide effect under way; not persisted, an outbox row is.
     pub busy: Option<EffectId>,
+    /// The look at all resources under way.
+    pub looking: Option<EffectId>,
+    /// Repairs made since the resources were last found right; bounds repairing within one attempt.
+    pub repairs: u32,
     /// Compare-and-set version of its row.
     pub version: i64,
 }
@@ -152,6 +189,8 @@ impl Role {
             ack_due: None,
             last_progress: None,
             busy: None,
+            looking: None,
+            look_again: false,
         }
     }
 
@@ -239,11 +278,14 @@ impl Project {
             breaker: Breaker::default(),
             incident: None,
             stale: Vec::new(),
+            last_failure: None,
             preflighted: false,
             verified: false,
             finalizer: false,
             roles,
             busy: None,
+            looking: None,
+            repairs: 0,
             version: 0,
         }
     }
@@ -289,13 +331,27 @@ impl Project {
     /// Whether any effect is under way for it.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.busy.is_some() || self.roles.iter().any(|role| role.busy.is_some())
+        self.busy.is_some()
+            || self.looking.is_some()
+            || self.roles.iter().any(|role| role.busy.is_some() || role.looking.is_some())
     }
 
     /// Whether its session is confirmed and uncontradicted.
     #[must_use]
     pub fn session_live(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.live)
+        self.session.as_ref().is_some_and(|session| session.is == SessionIs::Live)
+    }
+
+    /// The stage of its life, for evidence.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.state {
+            ProjectState::Queued | ProjectState::Provisioning => Stage::Provision,
+            ProjectState::Launching => Stage::Launch,
+            ProjectState::Briefing => Stage::Brief,
+            ProjectState::Running | ProjectState::Recovering | ProjectState::Suspended => Stage::Run,
+            ProjectState::Completed | ProjectState::Failed | ProjectState::Cancelled => Stage::Cleanup,
+        }
     }
 
     /// When it must be looked at even if nothing happens.

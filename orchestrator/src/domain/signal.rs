@@ -246,10 +246,10 @@ pub enum What {
         /// Whether it is another server than before.
         changed: bool,
     },
-    /// A session or pane was seen that belongs to nobody here; it is left alone.
-    StrangerSeen {
-        /// How many.
-        sessions: u32,
+    /// A project was given up, or failed by its agent: the evidence.
+    ProjectFailed {
+        /// The evidence.
+        failure: Box<Failure>,
     },
     /// A spool record could not be used; it was moved aside.
     SpoolRejected {
@@ -302,7 +302,8 @@ impl Signal {
             What::EffectFailed { failure, .. }
             | What::DeathExplained { failure }
             | What::ResourceMissing { failure, .. }
-            | What::SubprocessFailed { failure } => Some(failure),
+            | What::SubprocessFailed { failure }
+            | What::ProjectFailed { failure } => Some(failure),
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
             | What::ProjectEnqueued { .. }
@@ -327,7 +328,6 @@ impl Signal {
             | What::ProjectCertified { .. }
             | What::TmuxLost { .. }
             | What::TmuxAnswered { .. }
-            | What::StrangerSeen { .. }
             | What::SpoolRejected { .. }
             | What::MoveRefused { .. } => None,
         }
@@ -355,7 +355,7 @@ impl Signal {
                 | ProjectState::Completed
                 | ProjectState::Cancelled => Level::Info,
             },
-            What::RecoveryRefused { .. } | What::MoveRefused { .. } => Level::Error,
+            What::RecoveryRefused { .. } | What::ProjectFailed { .. } | What::MoveRefused { .. } => Level::Error,
             What::EffectFailed { .. }
             | What::SessionDied { .. }
             | What::DeathExplained { .. }
@@ -365,7 +365,6 @@ impl Signal {
             | What::RecoveryDelayed { .. }
             | What::BreakerMoved { .. }
             | What::TmuxLost { .. }
-            | What::StrangerSeen { .. }
             | What::SpoolRejected { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
@@ -389,7 +388,7 @@ impl Signal {
     /// Whether it says that something is wrong: what must never come without a fault (D2).
     #[must_use]
     pub fn is_alarm(&self) -> bool {
-        self.level() > Level::Info && !matches!(self.what, What::StrangerSeen { .. })
+        self.level() > Level::Info
     }
 }
 
