@@ -211,6 +211,8 @@ pub enum Fact {
     },
     /// No process carries any of the stale tokens.
     RemainsEnded {
+        /// The tokens that were asked about.
+        tokens: Vec<Token>,
         /// How many had to be ended.
         ended: u32,
     },
