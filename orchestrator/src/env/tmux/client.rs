@@ -4,6 +4,7 @@
 //! them. A request that was given up keeps its place: its answer still comes, and must not be taken for another's.
 
 use super::command::{self, CONDITION_FAILED};
+use super::orphan::reap_orphaned_clients;
 use super::parse::{Block, Message, Parser};
 use super::server::{self, ServerId, Version};
 use super::{Command, TmuxError};
@@ -102,6 +103,8 @@ impl Control {
                     Err(lost @ TmuxError::Lost { .. }) => last = Some(lost),
                     settled => return settled,
                 }
+                // A client that a killed orchestrator left behind may be what keeps an ending server from ending.
+                reap_orphaned_clients(&config.socket);
                 sleep(pause).await;
                 pause = (pause * 2).min(pause_max);
             }

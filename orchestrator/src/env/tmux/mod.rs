@@ -15,6 +15,7 @@ pub mod command;
 mod error;
 pub mod input;
 pub mod ops;
+mod orphan;
 pub mod parse;
 pub mod server;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use command::Command;
 pub use error::TmuxError;
 pub use input::{capture, clear_line, paste_line, press_enter};
 pub use ops::{Created, LaunchPane, PaneEnd, create_session, kill_server, kill_session, list_panes, pane_end, respawn};
+pub use orphan::reap_orphaned_clients;
 pub use parse::Pane;
 pub use server::{ServerId, Version, check_socket, recreate_socket, version};

@@ -189,13 +189,15 @@ mod tests {
     #[test]
     fn sockets() {
         let why = |path: &Path| check_socket(path).err().map(|e| e.to_string()).unwrap_or_default();
-        let dir = tempfile::tempdir().expect("a directory");
+        let private = fs::Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(private.clone()).tempdir().expect("a directory");
         assert_eq!(why(&dir.path().join("s")), "");
         assert!(why(&dir.path().join("x".repeat(107))).contains("107"));
         assert!(why(Path::new("s")).contains("not absolute"));
         assert!(why(&dir.path().join("no/s")).contains("cannot be used"));
         let own = dir.path().join(format!("tmux-{}", geteuid().as_raw()));
         fs::create_dir(&own).expect("created");
+        fs::set_permissions(&own, private).expect("set");
         assert!(why(&own.join("default")).contains("user's own"));
         fs::write(dir.path().join("file"), "").expect("written");
         assert!(why(&dir.path().join("file")).contains("something else"));

@@ -26,8 +26,7 @@ impl Bench {
             eprintln!("not tested: {error}");
             return None;
         }
-        let dir = tempfile::Builder::new().prefix("orch-tmux-").tempdir().expect("a directory");
-        Some(Self { dir, servers: Mutex::default() })
+        Some(Self { dir: private_dir(), servers: Mutex::default() })
     }
 
     fn config(&self) -> TmuxConfig {
@@ -58,6 +57,12 @@ impl Drop for Bench {
             signal(server, Signal::KILL).ok();
         }
     }
+}
+
+fn private_dir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let private = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("orch-tmux-").permissions(private).tempdir().expect("a directory")
 }
 
 fn text(value: &str) -> String {
@@ -173,7 +178,7 @@ async fn respawns_its_own_pane_only() {
     create_session(&control, "p-2", "t2", &[role("dev", "d1", &["cat"])]).await.expect("created");
     let pane = only_pane(&control, "p-1").await;
     let next = role("dev", "d2", &["cat"]);
-    for (session, expected) in [("p-1", Some("dX")), ("p-1", None), ("p-2", Some("d1"))] {
+    for (session, expected) in [("p-1", Some("dx")), ("p-1", None), ("p-2", Some("d1"))] {
         let refused = respawn(&control, session, Some(&pane.pane), expected, &next).await;
         assert!(matches!(refused, Err(TmuxError::Refused { .. })), "{session} {expected:?}: {refused:?}");
         assert_eq!(only_pane(&control, "p-1").await, pane, "left alone");
@@ -342,6 +347,33 @@ async fn a_server_outlives_its_clients_and_its_socket() {
 }
 
 #[tokio::test]
+async fn an_orphaned_client_does_not_keep_the_server_from_ending() {
+    let Some(bench) = Bench::new().await else { return };
+    let (control, mut notices) = bench.connect_within(PATIENCE).await;
+    // A client of which nobody reads, and whose parent holds neither pipe: as after a kill -9 of an orchestrator.
+    let socket = bench.config().socket;
+    let script = "yes 'show-options -g' | head -n 200 | tmux -S \"$1\" -C new-session -A -s orch-keeper | true";
+    let mut orphan = tokio::process::Command::new("/bin/sh")
+        .args(["-c", script, "sh"])
+        .arg(&socket)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a shell");
+    let clients = [Command::new(["list-clients"])];
+    until("its attachment", || async {
+        (control.run(&clients).await.expect("a list").concat().len() == 2).then_some(())
+    })
+    .await;
+    kill_server(&control).await.expect("killed");
+    while notices.recv().await.is_some() {}
+    let next = bench.connect().await;
+    assert_ne!(next.server(), control.server());
+    orphan.wait().await.expect("it was killed");
+    assert_eq!(reap_orphaned_clients(&socket), 0, "our own client is none");
+    list_panes(&next).await.expect("still connected");
+}
+
+#[tokio::test]
 async fn changes_are_noticed_once_until_read() {
     let Some(bench) = Bench::new().await else { return };
     let (control, mut notices) = bench.connect_within(PATIENCE).await;
@@ -405,7 +437,7 @@ async fn options_of_strangers_hide_no_pane() {
 
 #[tokio::test]
 async fn a_missing_program_is_said() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = private_dir();
     let program = dir.path().join("no-tmux");
     let config = TmuxConfig { program: program.clone(), socket: dir.path().join("s"), env: vec![], deadline: PATIENCE };
     let error = Control::connect(&config).await.expect_err("no program").to_string();
