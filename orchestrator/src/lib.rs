@@ -1,5 +1,6 @@
 //! An orchestrator core for AI coding agents in tmux that cannot lie about its state.
 pub mod decide;
 pub mod domain;
+pub mod env;
 pub mod store;
 pub mod validate;
