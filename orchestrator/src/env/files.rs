@@ -405,3 +405,176 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let about = statvfs(path)?;
     Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    const LIMITS: InspectLimits = InspectLimits { bytes_max: 1 << 20 };
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_is_written_whole_with_its_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        write_atomic(dir.path(), Path::new("a/b/c.txt"), b"one", 0o666).unwrap();
+        write_atomic(dir.path(), Path::new("./a/b/c.txt"), b"two", 0o640).unwrap();
+        let file = dir.path().join("a/b/c.txt");
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert_eq!((mode(&file), mode(&dir.path().join("a"))), (0o640, 0o700));
+        assert_eq!(names(&dir.path().join("a/b")), ["c.txt"]);
+    }
+
+    #[test]
+    fn what_a_crash_left_of_an_earlier_write_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let leftover = format!(".orch-{}.tmp", &hex(&Sha256::digest(b"f"))[..16]);
+        fs::write(dir.path().join(leftover), "half").unwrap();
+        write_atomic(dir.path(), Path::new("f"), b"whole", 0o600).unwrap();
+        assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    #[test]
+    fn no_write_leaves_its_directory_or_follows_a_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
+        symlink(outside.path().join("target"), dir.path().join("file")).unwrap();
+        fs::write(dir.path().join("plain"), "x").unwrap();
+        let deep = dir.path().join("sub");
+        fs::create_dir(&deep).unwrap();
+        for rel in ["", ".", "../x", "a/../../x", "/etc/x", "link/x", "link/deep/x", "file", "plain/x"] {
+            let error = write_atomic(dir.path(), Path::new(rel), b"x", 0o600).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{rel}: {error}");
+        }
+        assert!(write_atomic(dir.path(), Path::new("sub"), b"x", 0o600).is_err(), "a directory is not replaced");
+        assert_eq!(names(outside.path()), [""; 0]);
+        assert_eq!(names(dir.path()), ["file", "link", "plain", "sub"]);
+    }
+
+    #[test]
+    fn everything_that_can_be_at_a_path_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let check = |name: &str, expected: Found| assert_eq!(inspect(&at(name), LIMITS), expected, "{name}");
+        check("none", Found::Missing);
+        fs::write(at("text"), "abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        check("text", Found::Regular { size: 3, sha256, utf8: true, has_nul: false });
+        check("text/below", Found::Missing);
+        symlink("text", at("link")).unwrap();
+        check("link", Found::Symlink { target: "text".into() });
+        fs::create_dir(at("dir")).unwrap();
+        check("dir", Found::Directory);
+        rustix::fs::mkfifoat(CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
+        check("fifo", Found::Special { kind: "fifo" });
+        let _listener = UnixListener::bind(at("socket")).unwrap();
+        check("socket", Found::Special { kind: "socket" });
+        assert_eq!(inspect(Path::new("/dev/null"), LIMITS), Found::Special { kind: "character device" });
+        fs::write(at("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        check("large", Found::TooLarge { size: (1 << 20) + 1 });
+        let long = "x".repeat(300);
+        assert!(matches!(inspect(&at(&long), LIMITS), Found::Unreadable { why } if why.contains("too long")));
+    }
+
+    #[test]
+    fn bytes_are_judged_across_the_seams_of_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |bytes: &[u8], valid: bool, nul: bool| {
+            let path = dir.path().join("f");
+            fs::write(&path, bytes).unwrap();
+            let Found::Regular { size, sha256, utf8, has_nul } = inspect(&path, LIMITS) else { panic!("no file") };
+            assert_eq!((utf8, has_nul), (valid, nul), "{} bytes", bytes.len());
+            assert_eq!((size, sha256), (bytes.len() as u64, hex(&Sha256::digest(bytes))));
+        };
+        check(b"", true, false);
+        check(b"a\0b", true, true);
+        check(b"\xff", false, false);
+        check("€".repeat(100_000).as_bytes(), true, false);
+        for cut in 0..4 {
+            let mut text = "x".repeat(CHUNK_BYTES + cut).into_bytes();
+            text.extend("€😀".repeat(40_000).bytes());
+            check(&text, true, false);
+            text.pop();
+            check(&text, false, false);
+        }
+    }
+
+    #[test]
+    fn ensuring_keeps_the_same_and_parks_what_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let park = dir.path().join("park/deep");
+        let work = dir.path().join("work");
+        fs::create_dir(&work).unwrap();
+        let ensure_it = || ensure(&work, Path::new("C.md"), b"right", 0o600, &park).unwrap();
+        let file = work.join("C.md");
+        assert_eq!(ensure_it(), Ensured::Written);
+        assert_eq!(ensure_it(), Ensured::Kept);
+        let check = |number: u32, look: &dyn Fn(&Path)| {
+            let parked = park.join(format!("C.md.{number}"));
+            assert_eq!(ensure_it(), Ensured::Replaced { parked: parked.clone() });
+            assert_eq!(fs::read(&file).unwrap(), b"right");
+            look(&parked);
+            assert_eq!(names(&work), ["C.md"]);
+        };
+        fs::write(&file, "wrong").unwrap();
+        check(0, &|parked| assert_eq!(fs::read(parked).unwrap(), b"wrong"));
+        fs::write(&file, "much longer than it should be").unwrap();
+        check(1, &|parked| assert_eq!(fs::read(parked).unwrap().len(), 29));
+        fs::remove_file(&file).unwrap();
+        symlink("/etc/passwd", &file).unwrap();
+        check(2, &|parked| assert_eq!(fs::read_link(parked).unwrap(), Path::new("/etc/passwd")));
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        fs::write(file.join("inside"), "kept").unwrap();
+        check(3, &|parked| assert_eq!(names(parked), ["inside"]));
+        fs::remove_file(&file).unwrap();
+        rustix::fs::mkfifoat(CWD, &file, Mode::from_raw_mode(0o600)).unwrap();
+        check(4, &|parked| assert_eq!(inspect(parked, LIMITS), Found::Special { kind: "fifo" }));
+        assert_eq!(names(&park).len(), 5);
+    }
+
+    #[test]
+    fn the_tail_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        assert_eq!(tail(&path, 10).unwrap(), None);
+        fs::write(&path, "first\nsecond\n").unwrap();
+        assert_eq!(tail(&path, 7).unwrap().as_deref(), Some("second\n"));
+        assert_eq!(tail(&path, 1_000).unwrap().as_deref(), Some("first\nsecond\n"));
+        symlink(&path, dir.path().join("link")).unwrap();
+        for other in [dir.path().to_path_buf(), dir.path().join("link")] {
+            assert_eq!(tail(&other, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn text_is_made_printable() {
+        let check = |bytes: &[u8], expected: &str| assert_eq!(printable(bytes), expected);
+        check(b"a\tb\nc\r\0\x07\x7f", "a\tb\nc");
+        check("\u{9b}31m\u{85}é".as_bytes(), "31mé");
+        check(b"\x1b[1;31mred\x1b[0m", "red");
+        check(b"\x1b]52;c;AAAA\x07text\x1b]0;title\x1b\\more", "textmore");
+        check(b"\x1b]0;cut\nnext \x1b[", "\nnext ");
+        check(b"\x82\xacwhole \xe2\x82", "whole \u{fffd}");
+        check("€".as_bytes(), "€");
+    }
+
+    #[test]
+    fn free_space_is_told() {
+        assert!(free_bytes(Path::new("/")).unwrap() > 0);
+        assert!(free_bytes(Path::new("/no/such/path")).is_err());
+    }
+}

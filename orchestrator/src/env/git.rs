@@ -428,8 +428,10 @@ fn check_spec(w: &WorktreeSpec) -> Result<(), String> {
 /// A worktree may be made where nothing is, or in an empty directory (B52).
 fn check_vacant(path: &Path) -> Result<(), String> {
     match std::fs::read_dir(path) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(format!("{} exists, is not empty and is not ours", path.display())),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(format!("{} exists, is not empty and is not ours", path.display())),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
@@ -478,4 +480,380 @@ fn head_of(text: &str) -> Option<HeadFact> {
         }
     }
     Some(HeadFact { sha: sha?.to_owned(), branch: branch.map(str::to_owned), dirty })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::Stderr;
+    use crate::env::process::find_by_token;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::process::Command;
+    use tempfile::TempDir;
+
+    /// A repository with one commit, and a place for worktrees beside it.
+    struct Place {
+        dir: TempDir,
+        git: Git,
+    }
+
+    fn plain(dir: &Path, arguments: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(arguments).current_dir(dir);
+        for name in foreign_variables() {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let place =
+                Self { dir, git: Git { program: "git".into(), deadline: Duration::from_secs(60), marker: None } };
+            fs::create_dir(place.repo()).unwrap();
+            plain(&place.repo(), &["init", "--quiet", "--initial-branch=main"]);
+            fs::write(place.repo().join("file.txt"), "content\n").unwrap();
+            place.commit(&place.repo());
+            place
+        }
+
+        fn commit(&self, dir: &Path) {
+            plain(dir, &["add", "."]);
+            plain(dir, &["commit", "--quiet", "--message", "a commit"]);
+        }
+
+        fn root(&self) -> PathBuf {
+            fs::canonicalize(self.dir.path()).unwrap()
+        }
+
+        fn repo(&self) -> PathBuf {
+            self.root().join("repo")
+        }
+
+        fn spec(&self, role: &str) -> WorktreeSpec {
+            WorktreeSpec {
+                repo: self.repo(),
+                path: self.root().join("worktrees/p").join(role).join("e1"),
+                branch: format!("orch/p/{role}/e1"),
+                base: "HEAD".to_owned(),
+            }
+        }
+
+        async fn ensure(&self, spec: &WorktreeSpec) -> WorktreeFact {
+            let fact = self.git.ensure_worktree(spec).await.unwrap();
+            assert_eq!(quick_worktree_check(&spec.path, &spec.branch), Ok(()));
+            assert_eq!(fs::read_to_string(spec.path.join("file.txt")).unwrap(), "content\n");
+            fact
+        }
+
+        /// The registration of a spec's worktree.
+        fn admin(&self, spec: &WorktreeSpec) -> PathBuf {
+            linked_git_dir(&spec.path).unwrap()
+        }
+
+        async fn refused(&self, spec: &WorktreeSpec, why: &str) {
+            let failure = self.git.ensure_worktree(spec).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::WorktreeInvalid, "{failure:?}");
+            assert!(failure.ending.to_string().contains(why), "{failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repository_is_inspected_and_what_is_none_is_explained() {
+        let place = Place::new();
+        let deep = place.repo().join("deep");
+        fs::create_dir(&deep).unwrap();
+        std::os::unix::fs::symlink(&deep, place.root().join("link")).unwrap();
+        let repo = place.git.inspect_repo(&place.root().join("link")).await.unwrap();
+        let head_sha = plain(&place.repo(), &["rev-parse", "HEAD"]);
+        assert_eq!(repo, Repo { root: place.repo(), head_sha, git_common_dir: place.repo().join(".git") });
+
+        let at = |name: &str| place.root().join(name);
+        fs::create_dir(at("plain")).unwrap();
+        plain(&place.root(), &["init", "--quiet", "--bare", "bare"]);
+        plain(&place.root(), &["init", "--quiet", "unborn"]);
+        let check = async |path: PathBuf, words: &str| {
+            let failure = place.git.inspect_repo(&path).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Invalid);
+            assert!(failure.hint.as_deref().unwrap().contains(words), "{failure:?}");
+        };
+        check(at("plain"), &format!("not a git repository: {}", at("plain").display())).await;
+        check(at("none"), "not a git repository: ").await;
+        check(at("bare"), "repository is bare").await;
+        check(at("unborn"), "repository has no commit").await;
+        check(place.repo().join(".git"), "not inside a work tree").await;
+    }
+
+    #[tokio::test]
+    async fn revisions_are_resolved() {
+        let place = Place::new();
+        let head = plain(&place.repo(), &["rev-parse", "HEAD"]);
+        for rev in ["HEAD", "main", head.as_str()] {
+            assert_eq!(place.git.resolve(&place.repo(), rev).await.unwrap(), head);
+        }
+        for rev in ["none", "--all", "", "-x"] {
+            let failure = place.git.resolve(&place.repo(), rev).await.unwrap_err();
+            assert_eq!(failure.ending, Ending::Code(128), "{rev}");
+            assert!(matches!(failure.stderr, Stderr::Text(_)) && failure.hint.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worktree_is_made_once_and_confirmed_afterwards() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        let first = place.ensure(&spec).await;
+        assert!(first.created);
+        fs::write(spec.path.join("work"), "in progress").unwrap();
+        let again = place.ensure(&spec).await;
+        assert_eq!(again, WorktreeFact { created: false, ..first });
+        assert_eq!(fs::read_to_string(spec.path.join("work")).unwrap(), "in progress");
+        place.refused(&WorktreeSpec { branch: "orch/p/dev/e2".to_owned(), ..spec.clone() }, "not on refs/heads").await;
+    }
+
+    #[tokio::test]
+    async fn a_head_is_read_with_its_branch_and_dirt() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        let fact = place.ensure(&spec).await;
+        let head = place.git.head(&spec.path).await.unwrap();
+        let clean = HeadFact { sha: fact.head_sha, branch: Some(spec.branch.clone()), dirty: false };
+        assert_eq!(head, clean);
+        fs::write(spec.path.join("new"), "").unwrap();
+        assert!(place.git.head(&spec.path).await.unwrap().dirty);
+        place.commit(&spec.path);
+        plain(&spec.path, &["checkout", "--quiet", "--detach"]);
+        let head = place.git.head(&spec.path).await.unwrap();
+        assert_eq!((head.branch, head.dirty), (None, false));
+        assert_ne!(head.sha, clean.sha);
+        assert!(quick_worktree_check(&spec.path, &spec.branch).is_err());
+        plain(&place.root(), &["init", "--quiet", "unborn"]);
+        let failure = place.git.head(&place.root().join("unborn")).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::WorktreeInvalid);
+    }
+
+    #[tokio::test]
+    async fn the_husk_of_a_killed_add_is_made_anew() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        // As far as git came, in the order in which it makes these (measured with strace).
+        let stages: [&[&str]; 5] = [
+            &[],
+            &["index"],
+            &["index", "HEAD"],
+            &["index", "HEAD", "commondir"],
+            &["index", "HEAD", "commondir", ".git"],
+        ];
+        for missing in stages {
+            place.ensure(&spec).await;
+            let admin = place.admin(&spec);
+            fs::write(admin.join("locked"), INITIALIZING).unwrap();
+            for name in missing {
+                let base = if *name == ".git" { &spec.path } else { &admin };
+                fs::remove_file(base.join(name)).unwrap();
+            }
+            fs::remove_file(spec.path.join("file.txt")).unwrap();
+            assert!(quick_worktree_check(&spec.path, &spec.branch).is_err());
+            assert!(place.ensure(&spec).await.created, "without {missing:?}");
+        }
+        let admin = place.admin(&spec);
+        fs::write(admin.join("locked"), INITIALIZING).unwrap();
+        fs::remove_dir_all(&spec.path).unwrap();
+        assert!(place.ensure(&spec).await.created);
+        assert_eq!(plain(&place.repo(), &["worktree", "list"]).lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_add_killed_by_its_deadline_can_be_repeated() {
+        let place = Place::new();
+        fs::write(place.repo().join(".gitattributes"), "file.txt filter=slow\n").unwrap();
+        place.commit(&place.repo());
+        plain(&place.repo(), &["config", "filter.slow.smudge", "sleep 300"]);
+        let token = format!("git-{}", std::process::id());
+        let slow = Git {
+            deadline: Duration::from_millis(1_500),
+            marker: Some(("ORCH_INSTANCE".to_owned(), token.clone())),
+            ..place.git.clone()
+        };
+        let spec = place.spec("dev");
+        let failure = slow.ensure_worktree(&spec).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TimedOut, "{failure:?}");
+        assert_eq!(find_by_token(&BTreeSet::from([token])).unwrap(), [], "its children were ended with it");
+        assert!(plain(&place.repo(), &["worktree", "list", "--porcelain"]).contains("locked initializing"));
+        plain(&place.repo(), &["config", "--unset", "filter.slow.smudge"]);
+        assert!(place.ensure(&spec).await.created);
+    }
+
+    #[tokio::test]
+    async fn a_registration_whose_directory_is_gone_is_dropped_alone() {
+        let place = Place::new();
+        let (gone, other) = (place.spec("dev"), place.spec("doc"));
+        place.ensure(&gone).await;
+        place.ensure(&other).await;
+        fs::write(gone.path.join("new"), "").unwrap();
+        place.commit(&gone.path);
+        let sha = plain(&gone.path, &["rev-parse", "HEAD"]);
+        fs::remove_dir_all(&gone.path).unwrap();
+        fs::remove_dir_all(&other.path).unwrap();
+        let fact = place.ensure(&gone).await;
+        assert_eq!((fact.created, fact.head_sha), (true, sha), "the branch kept its commits");
+        assert!(plain(&place.repo(), &["worktree", "list"]).contains(other.path.to_str().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_the_users_own_is_respected() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        place.ensure(&spec).await;
+        plain(&place.repo(), &["worktree", "lock", "--reason", "on a stick", spec.path.to_str().unwrap()]);
+        assert!(!place.ensure(&spec).await.created);
+        fs::remove_dir_all(&spec.path).unwrap();
+        let failure = place.git.ensure_worktree(&spec).await.unwrap_err();
+        assert!(failure.stderr.text().unwrap().contains("on a stick"), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_is_named_and_left_alone() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        fs::create_dir_all(&spec.path).unwrap();
+        fs::write(spec.path.join("precious"), "").unwrap();
+        place.refused(&spec, "is not empty and is not ours").await;
+        assert!(spec.path.join("precious").exists());
+        fs::remove_file(spec.path.join("precious")).unwrap();
+        place.ensure(&spec).await;
+
+        let branch_taken = WorktreeSpec { branch: spec.branch.clone(), ..place.spec("doc") };
+        place.refused(&branch_taken, &format!("checked out in the worktree {}", spec.path.display())).await;
+
+        let link = place.root().join("link");
+        std::os::unix::fs::symlink(place.root().join("worktrees"), &link).unwrap();
+        for path in [link.clone(), link.join("p/doc/e1")] {
+            place.refused(&WorktreeSpec { path, ..place.spec("doc") }, "link is a symlink").await;
+        }
+        for path in ["relative/e1", "/tmp/../e1", "/tmp/new\nline"] {
+            place.refused(&WorktreeSpec { path: path.into(), ..place.spec("doc") }, "worktree path").await;
+        }
+        let file = place.root().join("file");
+        fs::write(&file, "").unwrap();
+        place.refused(&WorktreeSpec { path: file, ..place.spec("doc") }, "Not a directory").await;
+    }
+
+    #[tokio::test]
+    async fn a_worktree_of_another_repository_is_not_ours() {
+        let (place, other) = (Place::new(), Place::new());
+        let spec = place.spec("dev");
+        place.ensure(&spec).await;
+        fs::remove_dir_all(&spec.path).unwrap();
+        other.ensure(&WorktreeSpec { repo: other.repo(), ..spec.clone() }).await;
+        place.refused(&spec, "belongs to another repository").await;
+    }
+
+    #[tokio::test]
+    async fn branches_that_exclude_each_other_are_explained() {
+        let place = Place::new();
+        plain(&place.repo(), &["branch", "orch/p"]);
+        let failure = place.git.ensure_worktree(&place.spec("dev")).await.unwrap_err();
+        assert!(failure.hint.as_deref().unwrap().contains("in the way of orch/p/dev/e1"), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_stays_is_named_and_never_removed() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        let lock = place.repo().join(".git/refs/heads/orch/p/dev/e1.lock");
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        fs::write(&lock, "").unwrap();
+        let short = Git { deadline: Duration::from_secs(1), ..place.git.clone() };
+        let failure = short.ensure_worktree(&spec).await.unwrap_err();
+        assert!(failure.hint.as_deref().unwrap().contains(lock.to_str().unwrap()), "{failure:?}");
+        assert!(lock.exists());
+        // One that goes is waited for.
+        let waiting = {
+            let (git, spec) = (place.git.clone(), spec.clone());
+            tokio::spawn(async move { git.ensure_worktree(&spec).await })
+        };
+        tokio::task::yield_now().await;
+        fs::remove_file(&lock).unwrap();
+        assert!(waiting.await.unwrap().unwrap().created);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn eight_at_once_in_one_repository() {
+        let place = Place::new();
+        let tasks: Vec<_> = (0..8)
+            .map(|number| {
+                let (git, spec) = (place.git.clone(), place.spec(&format!("r{number}")));
+                tokio::spawn(async move { git.ensure_worktree(&spec).await })
+            })
+            .collect();
+        for task in tasks {
+            assert!(task.await.unwrap().unwrap().created);
+        }
+        assert_eq!(plain(&place.repo(), &["worktree", "list"]).lines().count(), 9);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_repository_runs() {
+        let place = Place::new();
+        let hook = place.repo().join(".git/hooks/post-checkout");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::write(&hook, "#!/bin/sh\nexec sleep 300\n").unwrap();
+        fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        place.ensure(&place.spec("dev")).await;
+    }
+
+    #[tokio::test]
+    async fn odd_paths_work() {
+        let place = Place::new();
+        for (number, name) in ["a b", "quo'te\"", "#{pid}", "ünï", "-dash"].into_iter().enumerate() {
+            let path = place.root().join(name).join("e1");
+            place.ensure(&WorktreeSpec { path, ..place.spec(&format!("r{number}")) }).await;
+        }
+    }
+
+    #[test]
+    fn a_quick_check_names_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |why: &str| {
+            let error = quick_worktree_check(dir.path(), "b").unwrap_err();
+            assert!(error.contains(why), "{error}");
+        };
+        check("No such file");
+        let link = dir.path().join(".git");
+        fs::create_dir(&link).unwrap();
+        check("not a regular file");
+        fs::remove_dir(&link).unwrap();
+        fs::write(&link, "nonsense").unwrap();
+        check("names no gitdir");
+        fs::write(&link, "gitdir: admin\n").unwrap();
+        check("No such file");
+        fs::create_dir(dir.path().join("admin")).unwrap();
+        fs::write(dir.path().join("admin/HEAD"), "ref: refs/heads/c\n").unwrap();
+        check("not at \"ref: refs/heads/b\"");
+        fs::write(dir.path().join("admin/HEAD"), "ref: refs/heads/b\n").unwrap();
+        assert_eq!(quick_worktree_check(dir.path(), "b"), Ok(()));
+        fs::write(dir.path().join("admin/locked"), "initializing").unwrap();
+        check("husk");
+    }
+
+    #[test]
+    fn list_and_status_are_parsed() {
+        let list =
+            parse_list("worktree /a b\0HEAD 1\0branch refs/heads/x\0\0worktree /c\nd\0HEAD 2\0detached\0locked\0\0");
+        let expected = [
+            Registered { path: "/a b".into(), branch: Some("refs/heads/x".to_owned()), locked: None },
+            Registered { path: "/c\nd".into(), branch: None, locked: Some(String::new()) },
+        ];
+        assert_eq!(list, expected);
+        assert_eq!(parse_list(""), []);
+        assert_eq!(head_of("# branch.oid (initial)\0# branch.head main\0"), None);
+        let clean = head_of("# branch.oid ab\0# branch.head (detached)\0").unwrap();
+        assert_eq!(clean, HeadFact { sha: "ab".to_owned(), branch: None, dirty: false });
+        assert!(head_of("# branch.oid ab\0# branch.head m\0# stash 1\0? new\0").unwrap().dirty);
+    }
 }

@@ -414,3 +414,139 @@ pub(super) async fn still_there(ids: &[ProcessId], until: Instant) -> Vec<Proces
     }
     ids.iter().copied().filter(|id| is_alive(*id)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    /// A shell that has said "ready", or whatever its first line is.
+    fn shell(script: &str, token: &str) -> (Child, String) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env(INSTANCE_VARIABLE, token);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, line.trim().to_owned())
+    }
+
+    fn token(name: &str) -> String {
+        format!("{name}-{}", std::process::id())
+    }
+
+    fn end(mut child: Child) {
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn stat_is_parsed_from_the_last_parenthesis() {
+        let rest = "1 77 3 4 5 6 7 8 9 10 11 12 13 14 15 16 THREADS 0 4242 9 9";
+        let check = |state: &str, threads: &str| {
+            let line = format!("9 (a) Z (b) {state} {}", rest.replace("THREADS", threads));
+            Stat::parse(line.as_bytes()).unwrap()
+        };
+        assert_eq!(check("S", "1"), Stat { alive: true, group: 77, start: 4242 });
+        assert!(!check("Z", "1").alive);
+        assert!(check("Z", "3").alive, "only its first thread has ended");
+        assert!(!check("X", "1").alive);
+        assert_eq!(Stat::parse(b"9 (cut"), None);
+        assert_eq!(Stat::parse(b"9 (cut) S 1 2"), None);
+    }
+
+    #[test]
+    fn this_process_is_known_and_a_boot_has_an_identity() {
+        let own = identify(std::process::id()).unwrap();
+        assert!(is_alive(own));
+        assert!(!is_alive(ProcessId { start: own.start + 1, ..own }));
+        assert_eq!(identify(u32::MAX), None);
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[tokio::test]
+    async fn a_zombie_is_dead() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let id = identify(child.id()).unwrap();
+        wait_exit(id).await.unwrap();
+        assert!(!is_alive(id));
+        assert_eq!(start_time(id.pid), Some(id.start), "it is still a zombie");
+        assert_eq!(wait_exit(id).await.unwrap(), ExitSeen::AlreadyGone);
+        child.wait().unwrap();
+        assert_eq!(wait_exit(id).await.unwrap(), ExitSeen::AlreadyGone);
+        assert_eq!(signal(id, Signal::KILL).unwrap(), Signalled::Gone);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_that_is_no_child_is_seen() {
+        let (shell, pid) = shell("sleep 300 >/dev/null & echo $!", &token("other"));
+        end(shell);
+        let id = identify(pid.parse().unwrap()).unwrap();
+        let waiting = tokio::spawn(wait_exit(id));
+        assert_eq!(signal(id, Signal::KILL).unwrap(), Signalled::Sent);
+        waiting.await.unwrap().unwrap();
+        assert!(!is_alive(id));
+    }
+
+    #[tokio::test]
+    async fn a_process_of_the_same_number_is_left_alone() {
+        let (child, _) = shell("echo ready; exec sleep 300", &token("innocent"));
+        let id = identify(child.id()).unwrap();
+        let earlier = ProcessId { start: id.start - 1, ..id };
+        assert_eq!(signal(earlier, Signal::KILL).unwrap(), Signalled::Gone);
+        assert_eq!(wait_exit(earlier).await.unwrap(), ExitSeen::AlreadyGone);
+        assert!(is_alive(id));
+        end(child);
+    }
+
+    #[test]
+    fn processes_are_found_by_their_token_and_only_by_it() {
+        let (mine, longer) = (token("find"), token("find") + "x");
+        let (first, grandchild) = shell("sleep 300 >/dev/null & echo $!; wait", &mine);
+        let (other, _) = shell("echo ready; exec sleep 300", &longer);
+        let (wiped, _) = shell("echo ready; exec env -i sleep 300", &mine);
+        let mut found = find_by_token(&BTreeSet::from([mine.clone(), "unused".to_owned()])).unwrap();
+        found.sort();
+        let pids: BTreeSet<u32> = found.iter().map(|(id, _)| id.pid).filter(|pid| *pid != wiped.id()).collect();
+        assert_eq!(pids, BTreeSet::from([first.id(), grandchild.parse().unwrap()]));
+        assert!(found.iter().all(|(id, token)| is_alive(*id) && *token == mine));
+        assert_eq!(find_by_token(&BTreeSet::new()).unwrap(), []);
+        let grandchild = identify(grandchild.parse().unwrap()).unwrap();
+        signal(grandchild, Signal::KILL).unwrap();
+        [first, other, wiped].into_iter().for_each(end);
+    }
+
+    #[tokio::test]
+    async fn all_of_an_incarnation_are_ended_by_what_it_takes() {
+        let token = token("end");
+        let (plain, _) = shell("echo ready; exec sleep 300", &token);
+        let (deaf, _) = shell("trap '' TERM; echo ready; exec sleep 300", &token);
+        let (away, _) = shell("echo ready; exec setsid --wait sleep 300", &token);
+        let (stopped, _) = shell("echo ready; exec sleep 300", &token);
+        signal(identify(stopped.id()).unwrap(), Signal::STOP).unwrap();
+        let tokens = BTreeSet::from([token]);
+        let ended = end_all(&tokens, Duration::from_secs(2)).await.unwrap();
+        assert_eq!(ended.kill, 1, "only the one that ignores SIGTERM: {ended:?}");
+        assert!(ended.term >= 3, "{ended:?}");
+        assert_eq!(find_by_token(&tokens).unwrap(), []);
+        assert_eq!(end_all(&tokens, END_GRACE).await.unwrap(), Ended::default());
+        [plain, deaf, away, stopped].into_iter().for_each(end);
+    }
+
+    #[tokio::test]
+    async fn what_is_born_while_others_are_ended_is_ended_too() {
+        let token = token("born");
+        let script = "trap 'sleep 301 >/dev/null & exit 0' TERM; sleep 300 >/dev/null & echo ready; wait";
+        let (parent, _) = shell(script, &token);
+        let ended = end_all(&BTreeSet::from([token.clone()]), END_GRACE).await.unwrap();
+        assert!(ended.term + ended.kill >= 3, "{ended:?}");
+        assert_eq!(find_by_token(&BTreeSet::from([token])).unwrap(), []);
+        end(parent);
+    }
+
+    #[tokio::test]
+    async fn nothing_to_end_is_no_error() {
+        let none = BTreeSet::from(["no such token".to_owned()]);
+        assert_eq!(end_all(&none, END_GRACE).await.unwrap(), Ended { term: 0, kill: 0 });
+    }
+}

@@ -362,3 +362,144 @@ fn evidence(run: &Run, duration: Span) -> Failure {
 fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ProcessId;
+    use crate::env::process::{identify, is_alive, signal, wait_exit};
+
+    fn sh(script: &str) -> Run {
+        Run {
+            program: Program::Orch,
+            argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            cwd: None,
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            env_clear: false,
+            deadline: Duration::from_secs(60),
+            stage: Stage::Provision,
+        }
+    }
+
+    /// Asserts that the processes named in the output are gone, by waiting for them if need be.
+    async fn all_gone(pids: &str) {
+        for pid in pids.split_ascii_whitespace() {
+            if let Some(id) = identify(pid.parse().unwrap()) {
+                assert!(!is_alive(id), "{id} lives");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn output_place_and_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let ok = run(Run {
+            cwd: Some(dir.path().to_path_buf()),
+            env: vec![("ADDED".to_owned(), "a b".to_owned())],
+            env_remove: vec!["HOME".to_owned()],
+            ..sh("pwd; echo \"$ADDED/$HOME\"; echo word >&2; read line || echo no stdin")
+        });
+        let ok = ok.await.unwrap();
+        assert_eq!(ok.stdout, format!("{}\na b/\nno stdin\n", dir.path().display()));
+        assert_eq!(ok.stderr, "word\n");
+        assert!(ok.duration > Span(0));
+        let clear = run(Run { env_clear: true, ..sh("echo \"[$HOME]\"") }).await.unwrap();
+        assert_eq!(clear.stdout, "[]\n");
+    }
+
+    #[tokio::test]
+    async fn a_failure_keeps_its_evidence() {
+        let failure = run(Run { cwd: Some("/".into()), ..sh("echo out; echo why >&2; exit 3") }).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::SubprocessFailed);
+        assert_eq!(failure.ending, Ending::Code(3));
+        assert_eq!(failure.stderr, Stderr::Text("why\n".to_owned()));
+        assert_eq!(failure.stdout_tail, "out\n");
+        assert_eq!(failure.cwd.as_deref(), Some("/"));
+        assert_eq!(failure.argv[2], "echo out; echo why >&2; exit 3");
+        assert!(failure.quality() >= 0.89, "{}", failure.quality());
+        assert_eq!(run(sh("exit 1")).await.unwrap_err().stderr, Stderr::Empty);
+        assert_eq!(run(sh("kill -9 $$")).await.unwrap_err().ending, Ending::Signal(9));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_started_says_why() {
+        let check = async |change: Run, ending: &str, hint: &str| {
+            let failure = run(change).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::SpawnFailed);
+            assert_eq!(failure.ending, Ending::NotStarted(ending.to_owned()));
+            assert_eq!(failure.stderr, Stderr::Null);
+            assert!(failure.hint.as_deref().unwrap().contains(hint), "{failure:?}");
+            assert!(!failure.argv.is_empty());
+        };
+        let missing = "No such file or directory (os error 2)";
+        check(Run { argv: vec!["no-such-program-here".to_owned()], ..sh("") }, missing, "on PATH").await;
+        check(Run { cwd: Some("/no/such/dir".into()), ..sh("true") }, missing, "working directory").await;
+        check(Run { argv: vec!["/etc".to_owned()], ..sh("") }, "Permission denied (os error 13)", "executable").await;
+        check(Run { argv: Vec::new(), ..sh("") }, "no program was named", "must be there").await;
+        check(sh("a\0b"), "nul byte found in provided data", "NUL").await;
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_the_whole_group() {
+        let script = "echo begun >&2; sleep 300 & echo $$ $!; sleep 300";
+        let failure = run(Run { deadline: Duration::from_millis(500), ..sh(script) }).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TimedOut);
+        assert_eq!(failure.ending, Ending::DeadlinePassed(Span::from_millis(500)));
+        assert_eq!(failure.stderr, Stderr::Text("begun\n".to_owned()));
+        all_gone(&failure.stdout_tail).await;
+        // A stopped program is no exception.
+        let stopped = run(Run { deadline: Duration::from_millis(300), ..sh("kill -STOP $$") }).await.unwrap_err();
+        assert_eq!((stopped.kind, stopped.stderr), (FailureKind::TimedOut, Stderr::Empty));
+    }
+
+    #[tokio::test]
+    async fn a_killed_leader_takes_its_children_along() {
+        let failure = run(sh("sleep 300 & echo $!; kill -9 $$")).await.unwrap_err();
+        assert_eq!(failure.ending, Ending::Signal(9));
+        all_gone(&failure.stdout_tail).await;
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_that_holds_the_pipe_does_not_hold_us() {
+        let begun = Instant::now();
+        let ok = run(sh("sleep 300 & echo $!")).await.unwrap();
+        all_gone(&ok.stdout).await;
+        // One in a session of its own is out of reach: it is left, and the call returns all the same.
+        let failure = run(sh("setsid sleep 300 & echo $!; exit 4")).await.unwrap_err();
+        assert_eq!((failure.ending, failure.stderr), (Ending::Code(4), Stderr::Null));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        let left = identify(failure.stdout_tail.trim().parse().unwrap()).unwrap();
+        signal(left, Signal::KILL).unwrap();
+        wait_exit(left).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn any_amount_of_output_is_read_and_a_tail_is_kept() {
+        let script = "head -c 3000000 /dev/zero | tr '\\0' x; printf 'a\\000\\033[1m\\377end\\n'; \
+                      head -c 2000000 /dev/zero | tr '\\0' e >&2";
+        let ok = run(sh(script)).await.unwrap();
+        assert!(ok.stdout.ends_with("xa\u{fffd}end\n"), "{:?}", &ok.stdout[ok.stdout.len() - 20..]);
+        assert!(ok.stdout.len() > OUTPUT_TAIL_BYTES_MAX - 20 && ok.stdout.len() < OUTPUT_TAIL_BYTES_MAX + 20);
+        assert_eq!(ok.stderr.len(), OUTPUT_TAIL_BYTES_MAX);
+        let head = run_bytes(&sh("echo first; head -c 100000 /dev/zero"), Keep::First(6)).await.unwrap();
+        assert_eq!((head.stdout.as_slice(), head.cut), (b"first\n".as_slice(), true));
+    }
+
+    #[tokio::test]
+    async fn dropping_a_run_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        let ids: Vec<ProcessId> = tokio::select! {
+            ended = run(sh(&format!("sleep 300 & echo $$ $! > {}; wait", fifo.display()))) => panic!("{ended:?}"),
+            pids = tokio::fs::read_to_string(&fifo) => {
+                pids.unwrap().split_ascii_whitespace().map(|pid| identify(pid.parse().unwrap()).unwrap()).collect()
+            }
+        };
+        assert_eq!(ids.len(), 2);
+        for id in ids {
+            wait_exit(id).await.unwrap();
+        }
+    }
+}

@@ -274,3 +274,174 @@ fn is_temporary(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.starts_with(b".") && name.ends_with(b".tmp")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+    use std::time::Duration;
+
+    fn watcher() -> (Watcher, Receiver<WatchEvent>) {
+        let (sender, receiver) = channel();
+        let watcher = Watcher::new(move |event| drop(sender.send(event))).unwrap();
+        (watcher, receiver)
+    }
+
+    /// Receives until `wanted` comes; the others are returned.
+    fn until(events: &Receiver<WatchEvent>, wanted: &WatchEvent) -> Vec<WatchEvent> {
+        let mut others = Vec::new();
+        loop {
+            match events.recv_timeout(Duration::from_secs(20)) {
+                Ok(event) if event == *wanted => return others,
+                Ok(event) => others.push(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{wanted:?} did not come, but {others:?}")
+                }
+            }
+        }
+    }
+
+    fn path(path: impl Into<PathBuf>) -> WatchEvent {
+        WatchEvent::Path(path.into())
+    }
+
+    #[test]
+    fn every_change_is_told_and_reading_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("CLAUDE.md");
+        let (mut watcher, events) = watcher();
+        watcher.watch_dir(dir.path()).unwrap();
+        fs::write(&file, "one").unwrap();
+        until(&events, &path(&file));
+        fs::rename(&file, dir.path().join("away")).unwrap();
+        until(&events, &path(dir.path().join("away")));
+        fs::remove_file(dir.path().join("away")).unwrap();
+        fs::write(dir.path().join("mark"), "").unwrap();
+        until(&events, &path(dir.path().join("mark")));
+        fs::read(dir.path().join("mark")).unwrap();
+        fs::write(dir.path().join(".x.tmp"), "").unwrap();
+        fs::write(dir.path().join("end"), "").unwrap();
+        let others = until(&events, &path(dir.path().join("end")));
+        assert!(others.iter().all(|event| *event == path(dir.path().join("mark"))), "{others:?}");
+    }
+
+    #[test]
+    fn an_atomic_write_is_told_by_its_final_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watcher, events) = watcher();
+        watcher.watch_dir(dir.path()).unwrap();
+        for content in ["one", "two"] {
+            super::super::files::write_atomic(dir.path(), Path::new("f"), content.as_bytes(), 0o600).unwrap();
+            assert_eq!(until(&events, &path(dir.path().join("f"))), []);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_goes_is_told_and_can_be_watched_anew() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("work");
+        let (mut watcher, events) = watcher();
+        for remove in [true, false] {
+            fs::create_dir(&dir).unwrap();
+            watcher.watch_dir(&dir).unwrap();
+            fs::write(dir.join("f"), "").unwrap();
+            until(&events, &path(dir.join("f")));
+            if remove {
+                fs::remove_dir_all(&dir).unwrap();
+            } else {
+                fs::rename(&dir, top.path().join("moved")).unwrap();
+            }
+            until(&events, &WatchEvent::DirGone(dir.clone()));
+        }
+        fs::create_dir(&dir).unwrap();
+        watcher.watch_dir(&dir).unwrap();
+        fs::write(top.path().join("moved/stale"), "").unwrap();
+        fs::write(dir.join("fresh"), "").unwrap();
+        assert_eq!(until(&events, &path(dir.join("fresh"))), []);
+        // It was counted once, however often it had to be watched anew.
+        watcher.unwatch_dir(&dir).unwrap();
+        assert!(locked(&watcher.table).dirs.is_empty());
+    }
+
+    #[test]
+    fn a_directory_below_a_watched_one_is_its_own_watch() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("sub");
+        fs::create_dir(&dir).unwrap();
+        let (mut watcher, events) = watcher();
+        watcher.watch_dir(top.path()).unwrap();
+        watcher.watch_dir(&dir).unwrap();
+        fs::remove_dir(&dir).unwrap();
+        let mut told = until(&events, &path(&dir));
+        told.extend(events.try_iter());
+        assert!(told.contains(&WatchEvent::DirGone(dir)), "{told:?}");
+        fs::write(top.path().join("f"), "").unwrap();
+        until(&events, &path(top.path().join("f")));
+    }
+
+    #[test]
+    fn watches_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watcher, events) = watcher();
+        watcher.watch_dir(dir.path()).unwrap();
+        watcher.watch_dir(dir.path()).unwrap();
+        watcher.unwatch_dir(dir.path()).unwrap();
+        fs::write(dir.path().join("still"), "").unwrap();
+        until(&events, &path(dir.path().join("still")));
+        watcher.unwatch_dir(dir.path()).unwrap();
+        watcher.unwatch_dir(dir.path()).unwrap();
+        assert!(locked(&watcher.table).names.is_empty() && locked(&watcher.table).dirs.is_empty());
+    }
+
+    #[test]
+    fn one_directory_under_two_names_is_told_under_both() {
+        let top = tempfile::tempdir().unwrap();
+        let (dir, link) = (top.path().join("dir"), top.path().join("link"));
+        fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink(&dir, &link).unwrap();
+        let (mut watcher, events) = watcher();
+        watcher.watch_dir(&dir).unwrap();
+        watcher.watch_dir(&link).unwrap();
+        fs::write(dir.join("f"), "").unwrap();
+        until(&events, &path(dir.join("f")));
+        until(&events, &path(link.join("f")));
+        watcher.unwatch_dir(&dir).unwrap();
+        fs::write(dir.join("g"), "").unwrap();
+        let others = until(&events, &path(link.join("g")));
+        assert!(!others.contains(&path(dir.join("g"))), "{others:?}");
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused_and_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let (mut watcher, _events) = watcher();
+        for name in ["file", "none"] {
+            let error = watcher.watch_dir(&dir.path().join(name)).unwrap_err();
+            assert!(matches!(error, DirWatchError::Directory { .. }), "{error:?}");
+        }
+        assert!(locked(&watcher.table).names.is_empty());
+    }
+
+    #[test]
+    fn overflow_and_errors_ask_for_a_rescan() {
+        let mut table = Table::default();
+        let overflow = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(matches!(table.translate(&overflow)[..], [WatchEvent::Rescan { .. }]));
+    }
+
+    #[test]
+    fn a_dead_thread_is_an_error_and_no_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new(|_| panic!("a bad owner")).unwrap();
+        watcher.watch_dir(dir.path()).unwrap();
+        fs::write(dir.path().join("f"), "").unwrap();
+        while watcher.running().is_ok() {
+            std::thread::yield_now(); // it dies at the event
+        }
+        let other = tempfile::tempdir().unwrap();
+        assert!(matches!(watcher.watch_dir(other.path()), Err(DirWatchError::NotRunning(_))));
+        drop(watcher);
+    }
+}
