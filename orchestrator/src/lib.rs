@@ -2,5 +2,6 @@
 pub mod decide;
 pub mod domain;
 pub mod env;
+pub mod runtime;
 pub mod store;
 pub mod validate;

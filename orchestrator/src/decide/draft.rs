@@ -52,7 +52,9 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn order_list_panes(&mut self) {
         let id = self.take_id();
-        self.out.effects.push(Ordered { id, project: None, role: None, stage: Stage::Run, effect: Effect::ListPanes });
+        let (source, seen_at) = (self.happened.source, self.happened.seen_at);
+        let (stage, effect) = (Stage::Run, Effect::ListPanes);
+        self.out.effects.push(Ordered { id, project: None, role: None, stage, source, seen_at, effect });
     }
 
     pub(super) fn finish(self) -> Decision {
@@ -203,7 +205,8 @@ impl<'c, 'a> Draft<'c, 'a> {
         }
         let role: Option<RoleName> = index.and_then(|index| self.p.roles.get(index)).map(|role| role.name.clone());
         let stage = self.p.stage();
-        self.cursor.out.effects.push(Ordered { id, project: Some(self.p.id), role, stage, effect });
+        let (source, seen_at) = (self.cursor.happened.source, self.cursor.happened.seen_at);
+        self.cursor.out.effects.push(Ordered { id, project: Some(self.p.id), role, stage, source, seen_at, effect });
         id
     }
 }

@@ -63,6 +63,8 @@ pub(super) fn collect(draft: &mut Draft<'_, '_>, index: usize, process: Option<P
         pane: role.pane.clone(),
         process,
         stderr: advance::stderr_file(&draft.p, role),
+        server: session.server,
+        started_at: role.started_at,
     };
     draft.order_role(index, effect);
 }

@@ -7,7 +7,7 @@ use super::observe::{self, Rest};
 use super::with;
 use crate::domain::event::{Fact, Head, PaneEnd, PaneUp, Remains, RoleFound};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
-use crate::domain::id::{EffectId, ProjectId, RoleName, Token};
+use crate::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
 use crate::domain::project::{Pin, SessionIs};
 use crate::domain::signal::What;
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
@@ -85,7 +85,7 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
             return;
         }
         (Fact::RemainsEnded { tokens, .. }, _) => remains_ended(draft, tokens),
-        (Fact::SessionUp { adopted, panes }, _) => session_up(draft, *adopted, panes),
+        (Fact::SessionUp { adopted, panes, server }, _) => session_up(draft, *adopted, panes, *server),
         (Fact::AgentUp(pane), _) => agent_up(draft, pane, false),
         (Fact::Collected(remains), Slot::Role(index)) => {
             collected(draft, *index, remains);
@@ -250,9 +250,10 @@ fn remains_ended(draft: &mut Draft<'_, '_>, tokens: &[Token]) {
     draft.p.stale.retain(|token| !tokens.contains(token));
 }
 
-fn session_up(draft: &mut Draft<'_, '_>, adopted: bool, panes: &[PaneUp]) {
+fn session_up(draft: &mut Draft<'_, '_>, adopted: bool, panes: &[PaneUp], server: ProcessId) {
     if let Some(session) = &mut draft.p.session {
         session.is = SessionIs::Live;
+        session.server = Some(server);
     }
     draft.tell(What::SessionCreated { adopted });
     for pane in panes {

@@ -222,6 +222,8 @@ pub enum Fact {
         adopted: bool,
         /// Its panes, one a role.
         panes: Vec<PaneUp>,
+        /// The server it is on.
+        server: ProcessId,
     },
     /// One agent is there under its token.
     AgentUp(PaneUp),

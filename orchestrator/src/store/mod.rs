@@ -17,7 +17,7 @@ mod read;
 mod status;
 mod write;
 
-pub use anchor::{Anchor, anchor};
+pub use anchor::anchor;
 pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 const PROJECT: &str = "SELECT id, slug, spec, state, reason, epoch, enqueued_us, state_us, session_name, session_token,
                               session_is, breaker, incident, stale, last_failure, preflighted, verified, finalizer,
-                              version
+                              version, server_pid, server_start
                          FROM project";
 
 impl Store {
@@ -162,7 +162,11 @@ fn session(row: &Row<'_>) -> Result<Option<SessionRef>, StoreError> {
     let (Some(name), Some(token), Some(is)) = (name, token, is) else { return Ok(None) };
     let known = SessionIs::ALL.iter().find(|known| known.name() == is).copied();
     let is = known.ok_or_else(|| StoreError::unreadable("session_is", &is))?;
-    Ok(Some(SessionRef { name, token: Token(token), is }))
+    let server = match (row.get::<_, Option<u32>>(19)?, row.get::<_, Option<i64>>(20)?) {
+        (Some(pid), Some(start)) => Some(ProcessId { pid, start: start.cast_unsigned() }),
+        (Some(_), None) | (None, Some(_)) | (None, None) => None,
+    };
+    Ok(Some(SessionRef { name, token: Token(token), is, server }))
 }
 
 fn role(row: &Row<'_>) -> Result<Role, StoreError> {

@@ -74,6 +74,8 @@ CREATE TABLE project (
                                  AND session_name NOT GLOB '*[^a-z0-9-]*'),
     session_token TEXT    CHECK (length(session_token) = 32),
     session_is    TEXT    CHECK (session_is IN ('intended', 'live', 'gone')),
+    server_pid    INTEGER,
+    server_start  INTEGER,
     breaker_state TEXT    NOT NULL DEFAULT 'closed' CHECK (breaker_state IN ('closed', 'open', 'half_open')),
     breaker       TEXT    NOT NULL CHECK (json_valid(breaker)),
     incident      TEXT    CHECK (json_valid(incident)),

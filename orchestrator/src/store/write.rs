@@ -159,7 +159,8 @@ fn update_project(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreEr
         .prepare_cached(
             "UPDATE project SET reason = ?3, epoch = ?4, session_name = ?5, session_token = ?6, session_is = ?7,
                     breaker_state = ?8, breaker = ?9, incident = ?10, stale = ?11, last_failure = ?12,
-                    preflighted = ?13, verified = ?14, finalizer = ?15, version = version + 1
+                    preflighted = ?13, verified = ?14, finalizer = ?15, server_pid = ?16, server_start = ?17,
+                    version = version + 1
               WHERE id = ?1 AND version = ?2",
         )?
         .execute(params![
@@ -178,6 +179,8 @@ fn update_project(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreEr
             project.preflighted,
             project.verified,
             project.finalizer,
+            session.and_then(|session| session.server).map(|server| server.pid),
+            session.and_then(|session| session.server).map(|server| server.start.cast_signed()),
         ])?;
     expect_one(changed, || format!("project {}", project.id))
 }
