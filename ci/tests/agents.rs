@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// Far beyond what anything here takes on a busy machine; reached only when something is wrong.
@@ -84,6 +85,7 @@ impl Worktree {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
+            .process_group(0)
             .spawn()
             .expect("the agent is executable");
         let stdout = child.stdout.take().expect("stdout is a pipe");
@@ -156,6 +158,25 @@ impl Agent {
             }
         }
         (self.child.wait().expect("the agent is our child").code(), rest)
+    }
+}
+
+impl Drop for Agent {
+    /// A test that fails leaves nobody behind either; after one that passes there is nobody to be found.
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Stops a process, and waits until it is stopped: the signal is only a request.
+fn stop(process: Pid) {
+    kill_process(process, Signal::STOP).expect("the process is our grandchild");
+    let deadline = Instant::now() + DEADLINE;
+    let status = || fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
+    while !status().contains("State:\tT") {
+        assert!(Instant::now() < deadline, "never stopped: {}", status());
+        std::thread::yield_now();
     }
 }
 
@@ -279,7 +300,7 @@ fn a_worker_made_to_hang_takes_its_stopped_nap_with_it() {
     let worktree = Worktree::new(LONG_NAP);
     let worker = worktree.start_briefed("worker.sh");
     worker.expect("orch: agent progress step 1");
-    kill_process(worker.nap(), Signal::STOP).expect("the nap is the agent's child");
+    stop(worker.nap());
     worker.signal(Signal::TERM);
     assert_eq!(worker.end(), (Some(143), vec![]));
     assert_eq!(worktree.read(".orch/stderr"), "");
@@ -295,7 +316,7 @@ fn the_lesser_agents_fail_each_in_its_own_way() {
     assert_eq!(worktree.read(".orch/stderr"), "crash: cannot load the model: connection refused\n");
 
     let deaf = worktree.start_briefed("deaf.sh");
-    deaf.nap();
+    stop(deaf.nap());
     deaf.signal(Signal::TERM);
     assert_eq!(deaf.end(), (Some(143), vec![]));
 
