@@ -52,6 +52,8 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
             let (name, reason) = (name.clone(), reason.clone());
             cursor.tell(Signal::fleet(What::SpoolRejected { name, reason, stale: false }));
         }
+        // The turn that this event causes has read the spool and the queue.
+        Event::SpoolTouched => {}
         Event::SweepDue => sweep(&mut cursor),
         Event::Due { project } => with(&mut cursor, *project, fault::due),
     }

@@ -126,6 +126,8 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// There may be something new in the spool or in the queue; the turn itself reads both.
+    SpoolTouched,
     /// It is time to look at everything, whatever the event sources say.
     SweepDue,
     /// A deadline of this project has passed.

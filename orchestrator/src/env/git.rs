@@ -317,6 +317,15 @@ pub fn quick_worktree_check(path: &Path, branch: &str) -> Result<(), String> {
     }
 }
 
+/// Whether `path` is linked to a repository as a worktree, whatever branch an agent may have checked out in it.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn worktree_linked(path: &Path) -> Result<(), String> {
+    let git_dir = linked_git_dir(path)?;
+    if git_dir.is_dir() { Ok(()) } else { Err(format!("{} leads nowhere", path.join(".git").display())) }
+}
+
 /// Where the `.git` file of a worktree leads.
 fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
     let link = path.join(".git");

@@ -83,6 +83,28 @@ pub async fn list_panes(control: &Control) -> Result<Vec<Pane>, TmuxError> {
     Ok(panes.filter(|pane| pane.session != KEEPER).collect())
 }
 
+/// The panes of one session; none if there is no such session.
+///
+/// # Errors
+/// As [`Control::run`].
+pub async fn list_session_panes(control: &Control, session: &str) -> Result<Vec<Pane>, TmuxError> {
+    check_name("session", session, SESSION_NAME_MAX)?;
+    match control.run(&[Command::list_session_panes(session, PANE_FORMAT)]).await {
+        Ok(answer) => Ok(answer.iter().flatten().filter_map(|line| Pane::parse(line)).collect()),
+        Err(TmuxError::Refused { message, .. }) if message.starts_with("can't find session") => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the session is there under its token.
+///
+/// # Errors
+/// As [`Control::run`]; then it is not known.
+pub async fn session_present(control: &Control, session: &str, token: &str) -> Result<bool, TmuxError> {
+    let panes = list_session_panes(control, session).await?;
+    Ok(panes.iter().any(|pane| pane.session_token.as_deref() == Some(token)))
+}
+
 /// Creates a session with its windows and marks, in one message (T7); settled by the token if the name is taken.
 ///
 /// After any error the session may exist, in part; repeating the call completes it.

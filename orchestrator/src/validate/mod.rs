@@ -1,3 +1,0 @@
-//! stub
-pub mod brief;
-pub mod judge;
