@@ -65,6 +65,14 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+impl Fault {
+    /// The same without the value, which may be a secret.
+    #[must_use]
+    pub fn without_value(self) -> Self {
+        Self { value: None, ..self }
+    }
+}
+
 /// The text of a TOML file as it is parsed: UTF-8, without byte order mark, line ends as `\n` (B40).
 ///
 /// # Errors
