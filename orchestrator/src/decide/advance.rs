@@ -104,10 +104,10 @@ fn worktree_names(project: &Project, role: &Role, epoch: Epoch) -> (String, Stri
 
 /// The files that a role's worktree gets, CLAUDE.md first.
 fn ensure_files(project: &Project, role: &Role, spec: &RoleSpec) -> Effect {
-    let brief = brief::brief_file(&project.spec, spec, project.id);
+    let brief = brief::brief_file(&project.spec, spec, project.id, project.epoch.next());
     let files = vec![
-        FileToWrite { path: judge::CLAUDE_MD.to_owned(), content: spec.claude_md.clone() },
-        FileToWrite { path: brief::IGNORE_PATH.to_owned(), content: brief::IGNORE_TEXT.into() },
+        FileToWrite { path: judge::CLAUDE_MD_PATH.to_owned(), content: spec.claude_md.clone() },
+        FileToWrite { path: brief::IGNORE_PATH.to_owned(), content: brief::IGNORE_CONTENT.into() },
         FileToWrite { path: brief::BRIEF_PATH.to_owned(), content: brief.into() },
     ];
     Effect::EnsureFiles {
@@ -272,7 +272,7 @@ pub(super) fn hand_brief(draft: &mut Draft<'_, '_>, index: usize) {
     role.briefs_sent += 1;
     role.ack_due = Some(due);
     let (again, times) = (role.briefs_sent > 1, role.briefs_sent);
-    let line = brief::brief_line(id, &role.name, role.epoch);
+    let line = brief::brief_line(&role.name, id, role.epoch);
     draft.tell_role(index, What::BriefHanded { times });
     draft.order_role(index, Effect::HandBrief { pane, line, again });
 }

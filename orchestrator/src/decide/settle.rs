@@ -108,7 +108,7 @@ fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked:
         let failure = Failure::of_operation(
             draft.p.stage(),
             FailureKind::ResourceChanged,
-            vec!["write".to_owned(), judge::CLAUDE_MD.to_owned()],
+            vec!["write".to_owned(), judge::CLAUDE_MD_PATH.to_owned()],
             "what was written reads back differently",
         );
         draft.tell_role(index, What::SubprocessFailed { failure: Box::new(failure.clone()) });
@@ -119,7 +119,7 @@ fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked:
     let restored = role.process.is_some() || !parked.is_empty();
     role.claude_md = Some(due);
     if restored {
-        draft.tell_role(index, What::ResourceRestored { path: judge::CLAUDE_MD.to_owned(), parked: parked.to_vec() });
+        draft.tell_role(index, What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() });
     }
     advance::advance(draft);
 }
@@ -132,7 +132,7 @@ fn judged(draft: &mut Draft<'_, '_>, roles: &[RoleFound]) -> Vec<(usize, Failure
         let Some(spec) = draft.p.role_spec(index).cloned() else { continue };
         let pin = judge::claude_md_pin(&spec);
         let stage = draft.p.stage();
-        for failure in judge::judge_role(&draft.p.spec, &spec, Some(&pin), found, stage) {
+        for failure in judge::judge_role(stage, &draft.p.spec, &spec, Some(&pin), found) {
             tell_missing(draft, index, &failure);
             mark(draft, index, &failure);
             bad.push((index, failure));
@@ -145,7 +145,7 @@ fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let path = failure.argv.last().cloned().unwrap_or_default();
     let resource = match failure.kind {
         FailureKind::WorktreeInvalid => "worktree",
-        FailureKind::ResourceMissing | FailureKind::ResourceChanged if path == judge::CLAUDE_MD => "claude_md",
+        FailureKind::ResourceMissing | FailureKind::ResourceChanged if path == judge::CLAUDE_MD_PATH => "claude_md",
         FailureKind::ResourceMissing
         | FailureKind::ResourceChanged
         | FailureKind::SessionDied
@@ -178,7 +178,7 @@ fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
 /// incarnation has to end before the next may start.
 fn mark(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let worktree_gone = failure.kind == FailureKind::WorktreeInvalid;
-    let claude_md_gone = failure.argv.last().is_some_and(|path| path == judge::CLAUDE_MD);
+    let claude_md_gone = failure.argv.last().is_some_and(|path| path == judge::CLAUDE_MD_PATH);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
     if worktree_gone {
         if let Some(worktree) = &mut role.worktree {

@@ -114,7 +114,7 @@ impl Env for Live {
 
     fn consume(&mut self, item: &SpoolItem) {
         let path = self.world.places.spool.join("new").join(&item.name);
-        let done = if item.usable { spool::consume(&path) } else { spool::reject(&path) };
+        let done = if item.usable { spool::consume(&path) } else { spool::reject(&path).map(drop) };
         if let Err(error) = done {
             // It is read again in the next turn; reports are idempotent, so that costs time, not truth.
             tracing::warn!(record = %item.name, %error, "a spool record could not be taken away");
