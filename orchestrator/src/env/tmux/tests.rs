@@ -330,6 +330,8 @@ async fn connects_while_the_old_server_leaves() {
     for _ in 0..10 {
         let control = bench.connect().await;
         assert_ne!(last.replace(control.server()), Some(control.server()));
+        // A request before the client is attached would fail with another text, and be no proof of absence.
+        assert_eq!(pane_end(&control, "%9999").await.expect("a reading"), PaneEnd::Gone);
         kill_server(&control).await.expect("killed");
     }
 }
