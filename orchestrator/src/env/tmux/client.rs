@@ -117,7 +117,12 @@ impl Control {
     }
 
     async fn attempt(config: &TmuxConfig) -> Result<(Self, mpsc::Receiver<Notice>), TmuxError> {
-        let (link, notices) = Link::open(config)?;
+        let (link, notices, attached) = Link::open(config)?;
+        // tmux reads the client's input before it gets to the command the client was started with. What it finds
+        // there is run without a session, and fails with "no current target" where a target is merely absent.
+        if attached.await.is_err() {
+            return Err(TmuxError::Lost { reason: link.queue.lost_reason() });
+        }
         let server = link.identify().await?;
         link.set_options().await?;
         Ok((Self { link: Arc::new(link), server }, notices))
@@ -158,7 +163,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    fn open(config: &TmuxConfig) -> Result<(Self, mpsc::Receiver<Notice>), TmuxError> {
+    fn open(config: &TmuxConfig) -> Result<(Self, mpsc::Receiver<Notice>, oneshot::Receiver<()>), TmuxError> {
         let mut client = tokio::process::Command::new(&config.program);
         client
             // Without -u the answers of a client in no UTF-8 locale have `_` for what is not ASCII.
@@ -187,9 +192,11 @@ impl Link {
         // One Changed at most, and the Lost at the end.
         let (outbox, notices) = mpsc::channel(2);
         let writer = tokio::spawn(write_requests(stdin, inbox, Arc::clone(&queue)));
-        let reader = tokio::spawn(read_answers(Client { child, stderr }, stdout, Arc::clone(&queue), outbox));
+        let (attach, attached) = oneshot::channel();
+        let client = Client { child, stderr, attach: Some(attach) };
+        let reader = tokio::spawn(read_answers(client, stdout, Arc::clone(&queue), outbox));
         let tasks = [writer.abort_handle(), reader.abort_handle()];
-        Ok((Self { requests, queue, deadline: config.deadline, tasks }, notices))
+        Ok((Self { requests, queue, deadline: config.deadline, tasks }, notices, attached))
     }
 
     async fn run(&self, commands: &[Command]) -> Result<Vec<Vec<String>>, TmuxError> {
@@ -373,9 +380,11 @@ async fn write_requests(mut stdin: ChildStdin, mut inbox: mpsc::Receiver<Request
 struct Client {
     child: Child,
     stderr: ChildStderr,
+    /// Whom to tell when it is attached to the keeper session.
+    attach: Option<oneshot::Sender<()>>,
 }
 
-async fn read_answers(client: Client, stdout: ChildStdout, queue: Arc<Queue>, notices: mpsc::Sender<Notice>) {
+async fn read_answers(mut client: Client, stdout: ChildStdout, queue: Arc<Queue>, notices: mpsc::Sender<Notice>) {
     let mut stdout = BufReader::new(stdout);
     let mut parser = Parser::default();
     let mut line = Vec::new();
@@ -393,7 +402,10 @@ async fn read_answers(client: Client, stdout: ChildStdout, queue: Arc<Queue>, no
         match parser.feed(line.strip_suffix(b"\n").unwrap_or(&line)) {
             None => {}
             Some(Message::Reply(block)) => queue.settle(block),
-            Some(Message::Attached(Block { ok: true, .. })) => {}
+            Some(Message::Attached(Block { ok: true, .. })) => {
+                // Whoever connects may have given up meanwhile.
+                client.attach.take().map(|attach| attach.send(()).ok());
+            }
             Some(Message::Attached(refused)) => said = Some(refused.lines.join("\n")),
             // One that waits to be read says it all; only this task sends, so the count cannot grow meanwhile.
             Some(Message::Changed) if notices.capacity() < notices.max_capacity() => {}
@@ -404,16 +416,18 @@ async fn read_answers(client: Client, stdout: ChildStdout, queue: Arc<Queue>, no
             }
         }
     }
-    let reason = last_words(client, said).await;
+    let reason = last_words(&mut client, said).await;
     queue.lose(&reason);
+    // Only now may the one who waits for the attachment learn that it will not come: the reason is there to be read.
+    drop(client);
     notices.try_send(Notice::Lost { reason }).ok();
 }
 
 /// Why the connection ended: what the server said, what the client wrote to stderr, how the client ended.
-async fn last_words(mut client: Client, said: Option<String>) -> String {
+async fn last_words(client: &mut Client, said: Option<String>) -> String {
     let mut stderr = Vec::new();
     let end = timeout(CLIENT_EXIT_DEADLINE, async {
-        let mut head = client.stderr.take(STDERR_BYTES);
+        let mut head = (&mut client.stderr).take(STDERR_BYTES);
         head.read_to_end(&mut stderr).await.ok();
         client.child.wait().await
     });

@@ -148,16 +148,17 @@ async fn settle(
     panes: &[LaunchPane],
     refused: TmuxError,
 ) -> Result<Created, TmuxError> {
-    let found = list_panes(control).await?;
-    let mut found = found.iter().filter(|pane| pane.session == name).peekable();
-    match found.peek() {
+    let mut found = list_panes(control).await?;
+    found.retain(|pane| pane.session == name);
+    match found.first() {
         None => return Err(refused),
         Some(pane) if pane.session_token.as_deref() != Some(token) => return Ok(Created::Conflict),
         Some(_) => {}
     }
-    let present: Vec<_> = found.filter_map(|pane| pane.role_token.as_deref()).collect();
-    for pane in panes.iter().filter(|pane| !present.contains(&pane.token.as_str())) {
-        open_window(control, name, pane).await?;
+    for launch in panes {
+        if !found.iter().any(|pane| pane.role_token.as_deref() == Some(&launch.token)) {
+            open_window(control, name, launch).await?;
+        }
     }
     Ok(Created::Adopted)
 }

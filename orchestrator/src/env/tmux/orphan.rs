@@ -10,7 +10,7 @@ use super::server::{signal, start_time};
 use crate::domain::id::ProcessId;
 use rustix::process::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Kills the clients of this socket's keeper session that nobody writes to any more, and says how many. It looks
 /// through /proc, since the server may be beyond asking; meant for the start of an orchestrator and the end of a run.
@@ -41,6 +41,6 @@ fn orphan(pid: u32, socket: &Path) -> Option<ProcessId> {
     (!held).then_some(ProcessId { pid, start })
 }
 
-fn is_pipe(target: &PathBuf) -> bool {
+fn is_pipe(target: &Path) -> bool {
     target.to_str().is_some_and(|target| target.starts_with("pipe:"))
 }
