@@ -1,6 +1,6 @@
 //! An installation's configuration and its directory.
 //!
-//! - [`file`]: `config.toml`, read once at start; every value has a range and a default.
+//! - [`mod@file`]: `config.toml`, read once at start; every value has a range and a default.
 //! - [`home`]: the directory `.orch/`: finding it, making it, what lies where in it.
 
 pub mod file;
