@@ -203,8 +203,9 @@ async fn ensure_session(
         Created::New => false,
         Created::Adopted => true,
         Created::Conflict => {
-            let message = "a session of that name exists and is not ours".to_owned();
-            return Err(failed(TmuxError::Refused { argv: words(ordered), message }));
+            let message = format!("a session named {session} exists and is not ours");
+            let refused = failed(TmuxError::Refused { argv: words(ordered), message });
+            return Err(Failure { kind: FailureKind::NameConflict, ..refused });
         }
     };
     let seen = tmux::list_panes(&control).await.map_err(failed)?;
