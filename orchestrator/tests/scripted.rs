@@ -27,40 +27,40 @@ const ACK: Span = Span::from_millis(5);
 
 /// An agent of the scripted world.
 #[derive(Debug, Clone)]
-pub struct Agent {
-    pub launch: Launch,
-    pub process: ProcessId,
-    pub pane: String,
-    pub alive: bool,
+pub(crate) struct Agent {
+    pub(crate) launch: Launch,
+    pub(crate) process: ProcessId,
+    pub(crate) pane: String,
+    pub(crate) alive: bool,
     /// What tmux would say of its end.
-    pub end: PaneEnd,
+    pub(crate) end: PaneEnd,
 }
 
 /// What the script may change.
 #[derive(Debug, Default)]
-pub struct Script {
+pub(crate) struct Script {
     /// Effects that fail: by name, how the next ones fail, first to last.
-    pub failures: BTreeMap<&'static str, Vec<Failure>>,
+    pub(crate) failures: BTreeMap<&'static str, Vec<Failure>>,
     /// Effects that are done and nevertheless reported as failed.
-    pub done_but_failed: BTreeMap<&'static str, Vec<Failure>>,
+    pub(crate) done_but_failed: BTreeMap<&'static str, Vec<Failure>>,
     /// Worktrees (role names) whose CLAUDE.md is missing at the moment.
-    pub missing: BTreeSet<String>,
+    pub(crate) missing: BTreeSet<String>,
     /// Whether agents acknowledge.
-    pub deaf: bool,
+    pub(crate) deaf: bool,
 }
 
-pub struct World {
-    pub at: Timestamp,
+pub(crate) struct World {
+    pub(crate) at: Timestamp,
     draws: u64,
     order: u64,
     events: BTreeMap<(Timestamp, u64), Happened>,
-    pub sessions: BTreeMap<String, Token>,
-    pub agents: Vec<Agent>,
-    pub script: Script,
+    pub(crate) sessions: BTreeMap<String, Token>,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) script: Script,
     next_pid: u32,
 }
 
-pub const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
+pub(crate) const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
 
 impl World {
     fn new() -> Self {
@@ -76,18 +76,18 @@ impl World {
         }
     }
 
-    pub fn push(&mut self, after: Span, source: Source, event: Event) {
+    pub(crate) fn push(&mut self, after: Span, source: Source, event: Event) {
         let at = self.at + after;
         self.order += 1;
         self.events.insert((at, self.order), Happened { seen_at: at, source, event });
     }
 
-    pub fn agent(&mut self, role: &str) -> &mut Agent {
+    pub(crate) fn agent(&mut self, role: &str) -> &mut Agent {
         self.agents.iter_mut().rev().find(|agent| agent.launch.role.0 == role).expect("the agent was launched")
     }
 
     /// An agent reports.
-    pub fn report(&mut self, role: &str, after: Span, report: Report) {
+    pub(crate) fn report(&mut self, role: &str, after: Span, report: Report) {
         let launch = self.agent(role).launch.clone();
         self.push(
             after,
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// An agent's process ends; its pane is kept.
-    pub fn end_agent(&mut self, role: &str, end: PaneEnd) {
+    pub(crate) fn end_agent(&mut self, role: &str, end: PaneEnd) {
         let agent = self.agent(role);
         (agent.alive, agent.end) = (false, end);
         let (launch, process) = (agent.launch.clone(), agent.process);
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// A session goes, and its agents with it.
-    pub fn kill_session(&mut self, name: &str) {
+    pub(crate) fn kill_session(&mut self, name: &str) {
         self.sessions.remove(name);
         let mut gone = Vec::new();
         for agent in self.agents.iter_mut().filter(|agent| agent.alive) {
@@ -153,11 +153,7 @@ impl World {
         let found = |look: &RoleLook| RoleFound {
             role: look.role.clone(),
             worktree: None,
-            files: look
-                .files
-                .iter()
-                .map(|path| FileFound { path: path.clone(), is: is(&look.role, path) })
-                .collect(),
+            files: look.files.iter().map(|path| FileFound { path: path.clone(), is: is(&look.role, path) }).collect(),
         };
         looks.iter().map(found).collect()
     }
@@ -279,15 +275,15 @@ impl Env for World {
 }
 
 /// A story: the core over a scripted world, with everything it told.
-pub struct Story {
-    pub core: Core<World>,
-    pub told: Vec<Entry>,
+pub(crate) struct Story {
+    pub(crate) core: Core<World>,
+    pub(crate) told: Vec<Entry>,
     _home: tempfile::TempDir,
 }
 
 impl Story {
     /// One project with these roles, running.
-    pub fn begin(title: &str, roles: &[&str], policy: Policy) -> Self {
+    pub(crate) fn begin(title: &str, roles: &[&str], policy: Policy) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut store = Store::open(&home.path().join("orch.db"), Mode::Create).expect("a store");
         store.set_installation("0042").expect("an installation mark");
@@ -303,13 +299,13 @@ impl Story {
         story
     }
 
-    pub fn turn(&mut self, drained: Vec<Happened>) {
+    pub(crate) fn turn(&mut self, drained: Vec<Happened>) {
         let report = self.core.turn(drained).expect("a committed turn");
         self.told.extend(report.entries);
     }
 
     /// Lets the world go on until nothing is due within `limit`.
-    pub fn run(&mut self, limit: Span) {
+    pub(crate) fn run(&mut self, limit: Span) {
         let until = self.core.env().at + limit;
         loop {
             let event = self.core.env().events.keys().next().copied();
@@ -325,16 +321,16 @@ impl Story {
         self.core.env().at = until;
     }
 
-    pub fn project(&self) -> Option<&Project> {
+    pub(crate) fn project(&self) -> Option<&Project> {
         self.core.fleet().project(ProjectId(1))
     }
 }
 
-pub fn claude_md(role: &str) -> String {
+pub(crate) fn claude_md(role: &str) -> String {
     format!("You are the {role}.\n")
 }
 
-pub fn spec(title: &str, roles: &[&str]) -> Spec {
+pub(crate) fn spec(title: &str, roles: &[&str]) -> Spec {
     let role = |name: &&str| RoleSpec {
         name: RoleName((*name).to_owned()),
         command: vec!["agent".to_owned()],

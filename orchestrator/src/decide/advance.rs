@@ -204,7 +204,8 @@ fn intended_session(draft: &mut Draft<'_, '_>) -> (String, crate::domain::id::To
     for role in &mut draft.p.roles {
         role.pane = None;
     }
-    draft.p.session = Some(SessionRef { name: name.clone(), token: token.clone(), is: SessionIs::Intended, server: None });
+    draft.p.session =
+        Some(SessionRef { name: name.clone(), token: token.clone(), is: SessionIs::Intended, server: None });
     (name, token)
 }
 

@@ -120,7 +120,10 @@ fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked:
     let restored = role.process.is_some() || !parked.is_empty();
     role.claude_md = Some(due);
     if restored {
-        draft.tell_role(index, What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() });
+        draft.tell_role(
+            index,
+            What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() },
+        );
     }
     advance::advance(draft);
 }
@@ -182,10 +185,8 @@ fn mark(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let worktree_gone = failure.kind == FailureKind::WorktreeInvalid;
     let claude_md_gone = failure.argv.last().is_some_and(|path| path == judge::CLAUDE_MD_PATH);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
-    if worktree_gone {
-        if let Some(worktree) = &mut role.worktree {
-            worktree.ready = false;
-        }
+    if worktree_gone && let Some(worktree) = &mut role.worktree {
+        worktree.ready = false;
     }
     if worktree_gone || claude_md_gone {
         role.claude_md = None;
@@ -244,10 +245,10 @@ fn remains_ended(draft: &mut Draft<'_, '_>, tokens: &[Token]) {
         }
         draft.role_step(index, RoleEvent::Died);
     }
-    if let Some(session) = &mut draft.p.session {
-        if tokens.contains(&session.token) {
-            session.is = SessionIs::Gone;
-        }
+    if let Some(session) = &mut draft.p.session
+        && tokens.contains(&session.token)
+    {
+        session.is = SessionIs::Gone;
     }
     draft.p.stale.retain(|token| !tokens.contains(token));
 }

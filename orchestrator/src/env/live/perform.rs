@@ -154,10 +154,11 @@ fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<F
         }
     }
     let first = files.first().map(|file| worktree.join(&file.path)).unwrap_or_default();
-    match files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX }) {
-        Found::Regular { size, sha256, .. } => Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked }),
-        other => Err(format!("read back {}: {other:?}", first.display())),
+    let found = files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX });
+    if let Found::Regular { size, sha256, .. } = found {
+        return Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked });
     }
+    Err(format!("read back {}: {found:?}", first.display()))
 }
 
 async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
@@ -229,9 +230,8 @@ async fn respawn(
 ) -> Result<Fact, Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let launched = launcher::pane(world, launch).map_err(|error| {
-        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
-    })?;
+    let launched = launcher::pane(world, launch)
+        .map_err(|error| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string()))?;
     // A pane that somebody closed is not there to be used again: the role gets a new window.
     let pane = match pane {
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
