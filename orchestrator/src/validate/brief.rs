@@ -104,7 +104,7 @@ mod tests {
         let file = file("Do it.");
         let at = |piece: &str| file.find(piece).unwrap_or_else(|| panic!("{piece} is in {file}"));
         let order = [
-            "`developer` of project 3 (Mobile app), epoch 2",
+            "`developer` of project 3 (Mobile app).",
             "\"$ORCH_BIN\" agent ack\n",
             "\"$ORCH_BIN\" agent progress \"",
             "\"$ORCH_BIN\" agent done --summary \"",

@@ -53,7 +53,9 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
                 branch: branch.clone(),
                 base: base.clone(),
             };
+            let turn = world.turns.take(repo).await;
             let made = world.places.git.ensure_worktree(&wanted).await;
+            drop(turn);
             let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
             Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created })
         }
