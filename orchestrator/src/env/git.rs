@@ -167,7 +167,9 @@ impl Git {
     ///
     /// One that is there is confirmed and not touched. The husk of a killed `git worktree add` is removed and made
     /// anew, a registration whose directory is gone is dropped, a branch that exists keeps its commits. Another
-    /// git's lock is waited for within the deadline.
+    /// git's lock is waited for within the deadline. A `git worktree add` that is still at work looks like a husk:
+    /// there must be one call per path at a time, and after a crash of ours what carries [`Git::marker`] must have
+    /// been ended first.
     ///
     /// # Errors
     /// `WorktreeInvalid` when it is refused, naming what is in the way: a symlink (B53), a directory that is not

@@ -246,8 +246,9 @@ pub fn signal(id: ProcessId, signal: Signal) -> Result<Signalled, WatchError> {
 ///
 /// This reads the environment a process was *started* with; a process that wiped or replaced it is not found, nor
 /// is one of another user. Blocking, and on the recovery path: one open, read and close per process, into buffers
-/// that are reused; measured at about 1 ms per 100 processes. Reading an environment takes the process's memory
-/// lock, so a process stuck inside the kernel can hold this up: give it a thread of its own, as [`end_all`] does.
+/// that are reused; measured at 0.7 ms per 100 processes, with any number of tokens. Reading an environment takes
+/// the process's memory lock, so a process stuck inside the kernel can hold this up: give it a thread of its own,
+/// as [`end_all`] does.
 ///
 /// # Errors
 /// The system's, when `/proc` itself cannot be read. Processes that end or refuse meanwhile are skipped.
