@@ -6,4 +6,5 @@ pub mod files;
 pub mod git;
 pub mod process;
 mod run;
+mod scan;
 pub mod watch;

@@ -7,26 +7,23 @@
 //!   fault table).
 //! - INV-P3: [`end_all`] says that nothing is left only after a scan that found nothing (T11).
 //!
-//! Running a program to its end is [`run`]; its implementation is in `run.rs`.
+//! Running a program to its end is [`run`], in `run.rs`; finding processes in `/proc` is in `scan.rs`.
 
+use super::scan::Stat;
 use crate::domain::id::ProcessId;
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawDir, open, openat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
 pub use super::run::{OUTPUT_TAIL_BYTES_MAX, PIPE_GRACE, Run, RunOk, run};
-
-/// The environment variable that carries an incarnation's token in every process of it (DESIGN section 6).
-pub const INSTANCE_VARIABLE: &str = "ORCH_INSTANCE";
+pub use super::scan::{INSTANCE_VARIABLE, find_by_token};
 
 /// How long [`end_all`] lets SIGTERM work before SIGKILL, unless told otherwise (T11: TERM, 5 s, KILL).
 pub const END_GRACE: Duration = Duration::from_secs(5);
@@ -41,16 +38,6 @@ const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a process is looked at when it cannot be waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How often a process that is in the middle of an exec is looked at again; with [`EXEC_LOOK_INTERVAL`] about 25 ms,
-/// while the moment itself lasts microseconds unless the program's file is slow to be read.
-const EXEC_LOOKS_MAX: u32 = 250;
-
-/// How long to wait before such another look.
-const EXEC_LOOK_INTERVAL: Duration = Duration::from_micros(100);
-
-/// The kernel caps argv and environment together at 6 MiB (three quarters of `_STK_LIM`), so this never cuts one.
-const ENVIRON_BYTES_MAX: usize = 8 << 20;
 
 /// Why a process could not be watched or signalled although it may be there.
 #[derive(Debug, thiserror::Error)]
@@ -150,41 +137,6 @@ pub fn is_alive(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start == id.start && stat.alive)
 }
 
-/// The fields of `/proc/PID/stat` that are used here.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    alive: bool,
-    group: u32,
-    start: u64,
-    /// Whether it has its environment in memory, be it empty; not so in the middle of an exec.
-    environment: bool,
-}
-
-impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// Field 2, the command name, may contain blanks and parentheses, so fields are counted from the last `)`.
-    fn parse(stat: &[u8]) -> Option<Self> {
-        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-        let text = std::str::from_utf8(&stat[after_name..]).ok()?;
-        let mut fields = text.split_ascii_whitespace();
-        let state = fields.next()?;
-        let group = fields.nth(1)?.parse().ok()?; // field 5
-        let threads: u32 = fields.nth(14)?.parse().ok()?; // field 20
-        let start = fields.nth(1)?.parse().ok()?; // field 22
-        let environment = fields.nth(28).is_some_and(|end| end != "0"); // field 51
-        // A leader that called pthread_exit shows as Z while its other threads work on: that process is alive.
-        let alive = match state {
-            "X" | "x" => false,
-            "Z" => threads > 1,
-            _ => true,
-        };
-        Some(Self { alive, group, start, environment })
-    }
-}
-
 /// A pidfd that is known to be of `id`; `None` if that process is gone (INV-P1).
 pub(super) fn open_checked(id: ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = i32::try_from(id.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
@@ -240,156 +192,6 @@ pub fn signal(id: ProcessId, signal: Signal) -> Result<Signalled, WatchError> {
         Err(Errno::SRCH) => Ok(Signalled::Gone),
         Err(error) => Err(WatchError::Signal { id, source: error.into() }),
     }
-}
-
-/// Every process, other than this one, whose environment carries [`INSTANCE_VARIABLE`] with one of `tokens`.
-///
-/// This reads the environment a process was *started* with; a process that wiped or replaced it is not found, nor
-/// is one of another user. Blocking, and on the recovery path: one open, read and close per process, into buffers
-/// that are reused; measured at 0.7 ms per 100 processes, with any number of tokens. Reading an environment takes
-/// the process's memory lock, so a process stuck inside the kernel can hold this up: give it a thread of its own,
-/// as [`end_all`] does.
-///
-/// # Errors
-/// The system's, when `/proc` itself cannot be read. Processes that end or refuse meanwhile are skipped.
-pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, String)>> {
-    let mut found = Vec::new();
-    if tokens.is_empty() {
-        return Ok(found);
-    }
-    let mut buffers = ScanBuffers::default();
-    let mut names = Vec::with_capacity(NAMES_BYTES);
-    each_process(&mut names, |proc_dir, pid| {
-        if !read_environ(proc_dir, Some(pid), &mut buffers) || token_in(&buffers.content, tokens).is_none() {
-            return;
-        }
-        // The number may have gone to another process since. Files opened below one /proc/PID directory handle
-        // all speak of the same process, so the token and the start time are read again from there.
-        write_path(&mut buffers.path, Some(pid), "");
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(dir) = openat(proc_dir, buffers.path.as_slice(), flags, Mode::empty()) else { return };
-        if !read_environ(&dir, None, &mut buffers) {
-            return;
-        }
-        let Some(token) = token_in(&buffers.content, tokens).map(str::to_owned) else { return };
-        if read_at(&dir, None, "stat", &mut buffers)
-            && let Some(stat) = Stat::parse(&buffers.content).filter(|stat| stat.alive)
-        {
-            found.push((ProcessId { pid, start: stat.start }, token));
-        }
-    })?;
-    Ok(found)
-}
-
-/// The living members of a process group.
-pub(super) fn group_members(group: u32) -> io::Result<Vec<ProcessId>> {
-    let mut found = Vec::new();
-    let mut buffers = ScanBuffers::default();
-    each_process(&mut Vec::with_capacity(NAMES_BYTES), |proc_dir, pid| {
-        if read_at(proc_dir, Some(pid), "stat", &mut buffers)
-            && let Some(stat) = Stat::parse(&buffers.content).filter(|stat| stat.alive && stat.group == group)
-        {
-            found.push(ProcessId { pid, start: stat.start });
-        }
-    })?;
-    Ok(found)
-}
-
-/// How much of the directory `/proc` is read at once.
-const NAMES_BYTES: usize = 32 << 10;
-
-/// Memory that one scan of `/proc` uses again and again.
-struct ScanBuffers {
-    path: Vec<u8>,
-    content: Vec<u8>,
-}
-
-impl Default for ScanBuffers {
-    fn default() -> Self {
-        Self { path: Vec::with_capacity(32), content: Vec::with_capacity(16 << 10) }
-    }
-}
-
-/// Calls `visit` for every process but this one.
-fn each_process(names: &mut Vec<u8>, mut visit: impl FnMut(&OwnedFd, u32)) -> io::Result<()> {
-    let own = std::process::id();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc_dir = open("/proc", flags, Mode::empty())?;
-    let mut entries = RawDir::new(&proc_dir, names.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        let Some(pid) = std::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid != own {
-            visit(&proc_dir, pid);
-        }
-    }
-    Ok(())
-}
-
-/// `PID/name`, `PID` or `name`, in a buffer that keeps its memory.
-fn write_path(path: &mut Vec<u8>, pid: Option<u32>, name: &str) {
-    path.clear();
-    // Writing to a Vec cannot fail.
-    let _ = match pid {
-        Some(pid) if name.is_empty() => write!(path, "{pid}"),
-        Some(pid) => write!(path, "{pid}/{name}"),
-        None => write!(path, "{name}"),
-    };
-}
-
-/// Fills `content` with the whole file; false if it cannot be read, as when its process just ended.
-fn read_at(dir: &OwnedFd, pid: Option<u32>, name: &str, buffers: &mut ScanBuffers) -> bool {
-    write_path(&mut buffers.path, pid, name);
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(file) = openat(dir, buffers.path.as_slice(), flags, Mode::empty()) else { return false };
-    let content = &mut buffers.content;
-    content.clear();
-    while content.len() < ENVIRON_BYTES_MAX {
-        if content.capacity() - content.len() < 4 << 10 {
-            content.reserve(16 << 10);
-        }
-        match rustix::io::read(&file, spare_capacity(content)) {
-            Ok(0) => return true,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-    true
-}
-
-/// Reads the environment of a process, also of one that is in the middle of an exec.
-///
-/// There is a moment in every exec when the new memory is in place and its environment is not: it reads as empty
-/// then, and a scan would miss the process (seen in 1 of 30 test runs on a loaded machine).
-fn read_environ(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> bool {
-    let mut complete = false;
-    for _ in 0..EXEC_LOOKS_MAX {
-        if !read_at(dir, pid, "environ", buffers) {
-            return false;
-        }
-        if !buffers.content.is_empty() {
-            return true;
-        }
-        // Kernel threads and what is ending have no program: nearly all of the empty ones.
-        write_path(&mut buffers.path, pid, "exe");
-        if complete || readlinkat_raw(dir, buffers.path.as_slice(), spare_capacity(&mut buffers.content)).is_err() {
-            return false;
-        }
-        complete = read_at(dir, pid, "stat", buffers) && Stat::parse(&buffers.content).is_none_or(|s| s.environment);
-        if !complete {
-            std::thread::sleep(EXEC_LOOK_INTERVAL);
-        }
-    }
-    false
-}
-
-/// Which of `tokens` this environment block carries.
-fn token_in<'a>(environ: &'a [u8], tokens: &BTreeSet<String>) -> Option<&'a str> {
-    environ.split(|byte| *byte == 0).find_map(|variable| {
-        let value = variable.strip_prefix(INSTANCE_VARIABLE.as_bytes())?.strip_prefix(b"=")?;
-        std::str::from_utf8(value).ok().filter(|value| tokens.contains(*value))
-    })
 }
 
 /// Ends every process that carries one of `tokens`: SIGTERM (with SIGCONT, so that a stopped one acts on it), a
@@ -491,21 +293,6 @@ mod tests {
 
     fn token(name: &str) -> String {
         format!("{name}-{}", std::process::id())
-    }
-
-    #[test]
-    fn stat_is_parsed_from_the_last_parenthesis() {
-        let rest = format!("1 77 {} THREADS 0 4242 {} 99 0", "3 ".repeat(14), "0 ".repeat(28));
-        let check = |state: &str, threads: &str| {
-            let line = format!("9 (a) Z (b) {state} {}", rest.replace("THREADS", threads));
-            Stat::parse(line.as_bytes()).unwrap()
-        };
-        assert_eq!(check("S", "1"), Stat { alive: true, group: 77, start: 4242, environment: true });
-        assert!(!check("Z", "1").alive);
-        assert!(check("Z", "3").alive, "only its first thread has ended");
-        assert!(!check("X", "1").alive);
-        assert_eq!(Stat::parse(b"9 (cut"), None);
-        assert_eq!(Stat::parse(b"9 (cut) S 1 2"), None);
     }
 
     #[test]

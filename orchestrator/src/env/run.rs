@@ -8,7 +8,8 @@
 //! - INV-R3: dropping the future kills the group.
 
 use super::files::printable;
-use super::process::{group_members, has_exited, still_there, watched};
+use super::process::{has_exited, still_there, watched};
+use super::scan::group_members;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use crate::domain::time::Span;
 use rustix::fd::{AsFd, OwnedFd};
