@@ -1,2 +1,3 @@
-//! Placeholder.
+//! `orch-chaos`.
+
 fn main() {}
