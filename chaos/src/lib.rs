@@ -5,13 +5,14 @@
 //! when. `live` plays the schedule against a real `orch serve` on a private tmux server and brings home three
 //! things: the orchestrator's journal ([`history`]), ground truth sampled from the world with what each fault's own
 //! probe saw ([`truth`]), and the orchestrator's claims at the end. [`matching`] (pure) says from the journal alone
-//! what became of each fault, `check` holds the journal against the truth, invariant by invariant, and `report`
+//! what became of each fault, [`check`] holds the journal against the truth, invariant by invariant, and `report`
 //! writes down the verdict. `cli` is the only part that prints.
 //!
 //! # What it never does
 //! It never asks the injector whether a fault was detected, never asks the orchestrator what is true of the world,
 //! and never touches a process, session or file that is not of its own run.
 
+pub mod check;
 pub mod fault;
 pub mod generate;
 pub mod history;

@@ -7,6 +7,7 @@ use orchestrator::domain::id::{Epoch, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::state::{ProjectState, RoleState, SuspendReason};
 use orchestrator::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Everything that is known of the world of a run.
 #[derive(Debug, Clone, Default)]
@@ -99,8 +100,10 @@ pub struct SessionSeen {
     pub name: String,
     /// Its `@orch_instance`, if it has one.
     pub token: Option<Token>,
-    /// The project that the environment of its processes names; none if none of them lives.
+    /// The project that the environment of its processes names, or named when one of them was last seen.
     pub project: Option<ProjectId>,
+    /// Whether a process of it lives.
+    pub live: bool,
     /// Whether the database, asked after tmux had answered, has never heard of its token.
     pub unknown: bool,
 }
@@ -147,6 +150,25 @@ impl Injection {
     #[must_use]
     pub fn confirmed_at(&self) -> Option<Timestamp> {
         if self.probe.is_ok() { self.injected_at } else { None }
+    }
+}
+
+impl fmt::Display for Injection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fault {} ({}", self.id, self.kind)?;
+        match self.victim {
+            Some(Victim::Git) => f.write_str(" of git")?,
+            Some(Victim::Agent) => f.write_str(" of the agent")?,
+            None => {}
+        }
+        match self.project {
+            Some(project) => write!(f, " on project {project}")?,
+            None => f.write_str(" on a project that was never accepted")?,
+        }
+        if let Some(role) = &self.role {
+            write!(f, ", role {role}")?;
+        }
+        f.write_str(")")
     }
 }
 
