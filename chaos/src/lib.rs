@@ -5,7 +5,7 @@
 //! when. `live` plays the schedule against a real `orch serve` on a private tmux server and brings home three
 //! things: the orchestrator's journal ([`history`]), ground truth sampled from the world with what each fault's own
 //! probe saw ([`truth`]), and the orchestrator's claims at the end. [`matching`] (pure) says from the journal alone
-//! what became of each fault, [`check`] holds the journal against the truth, invariant by invariant, and `report`
+//! what became of each fault, [`check`] holds the journal against the truth, invariant by invariant, and [`report`]
 //! writes down the verdict. `cli` is the only part that prints.
 //!
 //! # What it never does
@@ -17,6 +17,7 @@ pub mod fault;
 pub mod generate;
 pub mod history;
 pub mod matching;
+pub mod report;
 pub mod schedule;
 pub mod seed;
 #[cfg(test)]

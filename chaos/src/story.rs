@@ -157,8 +157,12 @@ impl Story {
         self.tell(project, What::RecoveryStarted { attempt, max_attempts: 3, cause, probe: false })
     }
 
+    /// Back through every stage to running.
     pub(crate) fn recovered(self, project: i64) -> Self {
-        self.tell(project, What::RecoverySucceeded { attempts: 1, duration: Span(1_000) })
+        use ProjectState as S;
+        let way = [S::Recovering, S::Provisioning, S::Launching, S::Briefing, S::Running];
+        let story = way.windows(2).fold(self, |story, step| story.moved(project, step[0], step[1]));
+        story.tell(project, What::RecoverySucceeded { attempts: 1, duration: Span(1_000) })
     }
 
     pub(crate) fn breaker(self, project: i64, from: BreakerState, to: BreakerState) -> Self {
