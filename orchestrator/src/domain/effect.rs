@@ -7,9 +7,11 @@
 //! Contents (files, environment, command lines) travel in memory only: the outbox and the logs hold names, sizes and
 //! hashes, never what an agent is told (S15).
 
+use super::event::Source;
 use super::failure::Stage;
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use super::project::Pin;
+use super::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub struct Ordered {
     pub role: Option<RoleName>,
     /// In which stage of the project's life, for the failure it may become.
     pub stage: Stage,
+    /// Which source's notice led to it; its result is told as coming from there.
+    pub source: Source,
+    /// When that source noticed.
+    pub seen_at: Timestamp,
     /// What to do.
     pub effect: Effect,
 }
@@ -115,6 +121,10 @@ pub enum Effect {
         process: Option<ProcessId>,
         /// The file that took its standard error, relative to the installation.
         stderr: String,
+        /// The tmux server that the session was confirmed on.
+        server: Option<ProcessId>,
+        /// When its process was first seen.
+        started_at: Option<Timestamp>,
     },
     /// Look at the finished work: resources once more, and what git says.
     Certify {

@@ -126,6 +126,8 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// There may be something new in the spool or in the queue; the turn itself reads both.
+    SpoolTouched,
     /// It is time to look at everything, whatever the event sources say.
     SweepDue,
     /// A deadline of this project has passed.
@@ -211,6 +213,8 @@ pub enum Fact {
     },
     /// No process carries any of the stale tokens.
     RemainsEnded {
+        /// The tokens that were asked about.
+        tokens: Vec<Token>,
         /// How many had to be ended.
         ended: u32,
     },
@@ -220,6 +224,8 @@ pub enum Fact {
         adopted: bool,
         /// Its panes, one a role.
         panes: Vec<PaneUp>,
+        /// The server it is on.
+        server: ProcessId,
     },
     /// One agent is there under its token.
     AgentUp(PaneUp),

@@ -21,6 +21,8 @@ pub struct SessionRef {
     pub token: Token,
     /// How far it got.
     pub is: SessionIs,
+    /// The tmux server it was confirmed on; a session of another server is another session (T6).
+    pub server: Option<ProcessId>,
 }
 
 /// How far a session got.

@@ -95,22 +95,6 @@ pub enum What {
         /// Its name.
         effect: String,
     },
-    /// An effect has been confirmed.
-    EffectConfirmed {
-        /// Its place in the outbox.
-        effect_id: EffectId,
-        /// Its name.
-        effect: String,
-    },
-    /// An effect failed, or its outcome is unknown.
-    EffectFailed {
-        /// Its place in the outbox.
-        effect_id: EffectId,
-        /// Its name.
-        effect: String,
-        /// The evidence.
-        failure: Box<Failure>,
-    },
     /// The session is there.
     SessionCreated {
         /// Whether it was found there under its token rather than made.
@@ -173,6 +157,11 @@ pub enum What {
     },
     /// A program run for the project failed.
     SubprocessFailed {
+        /// The evidence.
+        failure: Box<Failure>,
+    },
+    /// An operation of ours that is no program failed.
+    OperationFailed {
         /// The evidence.
         failure: Box<Failure>,
     },
@@ -253,10 +242,12 @@ pub enum What {
     },
     /// A spool record could not be used; it was moved aside.
     SpoolRejected {
-        /// Its file name.
+        /// Its file name, or what it says of itself.
         name: String,
         /// Why not.
         reason: String,
+        /// Whether it merely came late, from an older incarnation.
+        stale: bool,
     },
     /// A decision wanted an illegal move; nothing was changed. A defect of ours.
     MoveRefused {
@@ -299,10 +290,10 @@ impl Signal {
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match &self.what {
-            What::EffectFailed { failure, .. }
-            | What::DeathExplained { failure }
+            What::DeathExplained { failure }
             | What::ResourceMissing { failure, .. }
             | What::SubprocessFailed { failure }
+            | What::OperationFailed { failure }
             | What::ProjectFailed { failure } => Some(failure),
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
@@ -310,7 +301,6 @@ impl Signal {
             | What::ProjectMoved { .. }
             | What::RoleMoved { .. }
             | What::EffectIntended { .. }
-            | What::EffectConfirmed { .. }
             | What::SessionCreated { .. }
             | What::SessionDied { .. }
             | What::AgentStarted { .. }
@@ -337,8 +327,8 @@ impl Signal {
     #[must_use]
     pub fn level(&self) -> Level {
         match &self.what {
-            What::AgentDied { expected, .. } => {
-                if *expected {
+            What::AgentDied { expected: quiet, .. } | What::SpoolRejected { stale: quiet, .. } => {
+                if *quiet {
                     Level::Info
                 } else {
                     Level::Warn
@@ -356,22 +346,20 @@ impl Signal {
                 | ProjectState::Cancelled => Level::Info,
             },
             What::RecoveryRefused { .. } | What::ProjectFailed { .. } | What::MoveRefused { .. } => Level::Error,
-            What::EffectFailed { .. }
-            | What::SessionDied { .. }
+            What::SessionDied { .. }
             | What::DeathExplained { .. }
             | What::ResourceMissing { .. }
             | What::SubprocessFailed { .. }
+            | What::OperationFailed { .. }
             | What::RecoveryStarted { .. }
             | What::RecoveryDelayed { .. }
             | What::BreakerMoved { .. }
-            | What::TmuxLost { .. }
-            | What::SpoolRejected { .. } => Level::Warn,
+            | What::TmuxLost { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
             | What::ProjectEnqueued { .. }
             | What::RoleMoved { .. }
             | What::EffectIntended { .. }
-            | What::EffectConfirmed { .. }
             | What::SessionCreated { .. }
             | What::AgentStarted { .. }
             | What::AgentAdopted { .. }

@@ -342,7 +342,10 @@ impl RoleState {
             (S::Ready | S::Working | S::NeedsInput | S::Stalled, E::Rested) => S::Idle,
             (S::Starting | S::Ready | S::Working | S::Idle | S::Stalled, E::Asked) => S::NeedsInput,
             (S::Ready | S::Working | S::Idle, E::FellSilent) => S::Stalled,
-            (S::Ready | S::Working | S::Idle | S::NeedsInput | S::Stalled | S::Unknown, E::Finished) => S::Done,
+            // Dead too: a completion of the current epoch that is read after the death still counts (it was written before).
+            (S::Ready | S::Working | S::Idle | S::NeedsInput | S::Stalled | S::Unknown | S::Dead, E::Finished) => {
+                S::Done
+            }
             (S::Starting | S::Ready | S::Working | S::Idle | S::NeedsInput | S::Stalled | S::Unknown, E::Died) => {
                 S::Dead
             }

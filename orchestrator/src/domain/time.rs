@@ -95,3 +95,35 @@ pub struct Now {
     /// 256 bits drawn by the environment for this one event.
     pub seed: [u8; 32],
 }
+
+/// A moment on which boot, CLOCK_MONOTONIC and the installation's timeline are known together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// `/proc/sys/kernel/random/boot_id` at that moment.
+    pub boot_id: String,
+    /// CLOCK_MONOTONIC, in microseconds.
+    pub mono_us: u64,
+    /// The timeline.
+    pub at: Timestamp,
+    /// The wall clock, in microseconds since 1970.
+    pub wall_us: i64,
+}
+
+impl Anchor {
+    /// The timeline at a reading of CLOCK_MONOTONIC of the same boot.
+    #[must_use]
+    pub fn at(&self, mono_us: u64) -> Timestamp {
+        Timestamp(self.at.0.saturating_add(mono_us.saturating_sub(self.mono_us)))
+    }
+
+    /// The anchor from which this boot goes on: the same one within a boot; after a reboot the timeline continues
+    /// by as much as the wall clock advanced, and never back.
+    #[must_use]
+    pub fn resumed(&self, boot_id: &str, mono_us: u64, wall_us: i64) -> Self {
+        if self.boot_id == boot_id {
+            return self.clone();
+        }
+        let away = u64::try_from(wall_us.saturating_sub(self.wall_us)).unwrap_or(0);
+        Self { boot_id: boot_id.to_owned(), mono_us, at: Timestamp(self.at.0.saturating_add(away)), wall_us }
+    }
+}

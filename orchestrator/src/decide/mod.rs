@@ -1,0 +1,97 @@
+//! What to do: pure functions of (view, event, now).
+//!
+//! [`decide`] reads the fleet as the last commit left it, one event and the moment, and answers with new values,
+//! minted moves, effects and signals. It does nothing itself. Progress is *level-triggered*: every event notes what
+//! it changes, then [`advance`] compares what a project has with what its state demands and orders what is missing.
+//! So a lost event delays a step and never loses it, and a restart needs no code of its own.
+//!
+//! Never here: I/O, a clock, entropy, hash order (the lints below refuse them), or any mention of how an effect is
+//! performed.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod advance;
+mod draft;
+mod fault;
+mod observe;
+mod report;
+mod settle;
+
+use crate::domain::decision::Decision;
+use crate::domain::event::{Event, Happened};
+use crate::domain::fleet::Fleet;
+use crate::domain::id::ProjectId;
+use crate::domain::signal::{Signal, What};
+use crate::domain::state::ProjectEvent;
+use crate::domain::time::Now;
+use draft::{Cursor, Draft};
+
+/// Decides what one event means.
+///
+/// Total: it has an answer to every event in every state; an event that fits nothing changes nothing.
+pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
+    let mut cursor = Cursor::new(fleet, happened, now);
+    match &happened.event {
+        Event::Started => started(&mut cursor),
+        Event::Admitted { project } => with(&mut cursor, *project, admitted),
+        Event::Settled { effect, project, role, result } => {
+            settle::settled(&mut cursor, *effect, *project, role, result)
+        }
+        Event::ProcessGone { project, role, process } => {
+            with(&mut cursor, *project, |draft| observe::process_gone(draft, role, *process));
+        }
+        Event::PanesListed { server, panes } => observe::panes_listed(&mut cursor, *server, panes),
+        Event::TmuxLost { reason } => observe::tmux_lost(&mut cursor, reason),
+        Event::FilesTouched { project, role } => {
+            with(&mut cursor, *project, |draft| observe::files_touched(draft, role));
+        }
+        Event::Reported { project, role, epoch, token, report } => {
+            report::reported(&mut cursor, *project, role, (*epoch, token), report);
+        }
+        Event::SpoolRejected { name, reason } => {
+            let (name, reason) = (name.clone(), reason.clone());
+            cursor.tell(Signal::fleet(What::SpoolRejected { name, reason, stale: false }));
+        }
+        // The turn that this event causes has read the spool and the queue.
+        Event::SpoolTouched => {}
+        Event::SweepDue => sweep(&mut cursor),
+        Event::Due { project } => with(&mut cursor, *project, fault::due),
+    }
+    cursor.finish()
+}
+
+/// Runs one project's part of a decision, if the project is unfinished.
+fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_, '_>)) {
+    let Some(project) = cursor.fleet().project(id) else { return };
+    let mut draft = Draft::new(cursor, project.clone());
+    part(&mut draft);
+    draft.close();
+}
+
+/// Whatever can go on without tmux goes on; the rest waits for its first answer.
+fn started(cursor: &mut Cursor<'_>) {
+    each(cursor, advance::advance);
+}
+
+/// Takes a project from the queue.
+fn admitted(draft: &mut Draft<'_, '_>) {
+    if draft.fleet().next_admissible() == Some(draft.p.id) && draft.step(ProjectEvent::Admitted, None) {
+        advance::advance(draft);
+    }
+}
+
+/// Looks at everything once, whatever the event sources said or did not say.
+fn sweep(cursor: &mut Cursor<'_>) {
+    cursor.order_list_panes();
+    each(cursor, |draft| {
+        observe::look_at_all(draft);
+        advance::advance(draft);
+    });
+}
+
+fn each(cursor: &mut Cursor<'_>, mut part: impl FnMut(&mut Draft<'_, '_>)) {
+    let ids: Vec<ProjectId> = cursor.fleet().projects().map(|project| project.id).collect();
+    for id in ids {
+        with(cursor, id, &mut part);
+    }
+}

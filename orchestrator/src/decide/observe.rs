@@ -1,0 +1,203 @@
+//! What the world shows: deaths, panes, lost sight, touched files.
+
+use super::advance;
+use super::draft::{Cursor, Draft};
+use super::fault;
+use super::with;
+use crate::domain::effect::Effect;
+use crate::domain::event::PaneSeen;
+use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
+use crate::domain::fleet::Tmux;
+use crate::domain::id::{ProcessId, ProjectId, RoleName};
+use crate::domain::project::SessionIs;
+use crate::domain::signal::{Signal, What};
+use crate::domain::state::{ProjectState, RoleEvent, RoleState};
+use crate::domain::time::Span;
+use std::collections::BTreeMap;
+
+/// A watched process is gone. That is proof; what it means depends on what its role had reported.
+pub(super) fn process_gone(draft: &mut Draft<'_, '_>, name: &RoleName, process: ProcessId) {
+    let Some(index) = draft.p.role_index(name) else { return };
+    if draft.p.roles.get(index).is_none_or(|role| role.process != Some(process)) {
+        return;
+    }
+    died(draft, index, process);
+}
+
+/// Records the death of a role's current process and asks for its remains.
+fn died(draft: &mut Draft<'_, '_>, index: usize, process: ProcessId) {
+    let terminal = draft.p.state().is_terminal();
+    let Some(role) = draft.p.roles.get(index) else { return };
+    let condemned = role.token.as_ref().is_some_and(|token| draft.p.stale.contains(token));
+    let expected = terminal || condemned || role.state() == RoleState::Done;
+    record_death(draft, index, process, expected);
+    if expected {
+        advance::advance(draft);
+        return;
+    }
+    fault::condemn(draft, index);
+    collect(draft, index, Some(process));
+}
+
+/// Writes the death down: the proof comes first, what is left of the agent is gathered after.
+pub(super) fn record_death(draft: &mut Draft<'_, '_>, index: usize, process: ProcessId, expected: bool) {
+    let (at, source, lag) = (draft.at(), draft.source(), draft.lag());
+    let Some(role) = draft.p.roles.get_mut(index) else { return };
+    let lifetime = role.started_at.map_or(Span(0), |started| at.since(started));
+    role.process = None;
+    role.ack_due = None;
+    let live = role.state().is_live();
+    draft.tell_role(index, What::AgentDied { process, expected, detected_by: source, lag, lifetime });
+    if live {
+        draft.role_step(index, RoleEvent::Died);
+    }
+}
+
+/// Asks what is left of an agent.
+pub(super) fn collect(draft: &mut Draft<'_, '_>, index: usize, process: Option<ProcessId>) {
+    let Some(session) = draft.p.session.clone() else { return };
+    let Some(role) = draft.p.roles.get(index) else { return };
+    let effect = Effect::Collect {
+        session: session.name,
+        session_token: session.token,
+        pane: role.pane.clone(),
+        process,
+        stderr: advance::stderr_file(&draft.p, role),
+        server: session.server,
+        started_at: role.started_at,
+    };
+    draft.order_role(index, effect);
+}
+
+/// A complete list of panes: the truth, below all events.
+pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[PaneSeen]) {
+    if *cursor.tmux() != Tmux::Alive(server) {
+        let changed = cursor.fleet().last_server.is_some_and(|last| last != server);
+        cursor.know(Tmux::Alive(server));
+        cursor.tell(Signal::fleet(What::TmuxAnswered { server, changed }));
+    }
+    let by_role: BTreeMap<&str, &PaneSeen> =
+        panes.iter().filter_map(|pane| pane.role_token.as_ref().map(|token| (token.0.as_str(), pane))).collect();
+    let by_session: BTreeMap<&str, &PaneSeen> =
+        panes.iter().filter_map(|pane| pane.session_token.as_ref().map(|token| (token.0.as_str(), pane))).collect();
+    let ids: Vec<ProjectId> =
+        cursor.fleet().projects().filter(|project| project.session.is_some()).map(|p| p.id).collect();
+    for id in ids {
+        with(cursor, id, |draft| compare(draft, &by_role, &by_session));
+    }
+    // Projects that waited for tmux to answer go on now.
+    let ids: Vec<ProjectId> =
+        cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();
+    for id in ids {
+        with(cursor, id, advance::advance);
+    }
+}
+
+/// Holds one project against the list: what contradicts it is looked into, never judged from the list alone.
+fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
+    for index in 0..draft.p.roles.len() {
+        let Some(role) = draft.p.roles.get(index) else { continue };
+        let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
+        if role.busy.is_some() || !role.state().is_live() {
+            continue;
+        }
+        let sound = by_role.get(token.0.as_str()).is_some_and(|pane| !pane.dead && pane.pid == process.pid);
+        if !sound {
+            collect(draft, index, Some(process));
+        }
+    }
+    let gone = draft
+        .p
+        .session
+        .as_ref()
+        .is_some_and(|session| session.is == SessionIs::Live && !by_session.contains_key(session.token.0.as_str()));
+    // With live roles the collected remains decide; without any, nothing else would ever notice.
+    let watched = draft.p.roles.iter().any(|role| role.process.is_some() || role.busy.is_some());
+    if gone && !watched {
+        session_gone(draft);
+    }
+    advance::advance(draft);
+}
+
+/// The session is proved gone: its token is stale, and so is every incarnation in it.
+pub(super) fn session_gone(draft: &mut Draft<'_, '_>) {
+    let (source, lag) = (draft.source(), draft.lag());
+    let expected = draft.p.state().is_terminal();
+    let Some(session) = &mut draft.p.session else { return };
+    if session.is != SessionIs::Live {
+        return;
+    }
+    session.is = SessionIs::Gone;
+    let token = session.token.clone();
+    if expected {
+        return;
+    }
+    if !draft.p.stale.contains(&token) {
+        draft.p.stale.push(token);
+    }
+    draft.tell(What::SessionDied { detected_by: source, lag });
+    for index in 0..draft.p.roles.len() {
+        if draft.p.roles.get(index).is_some_and(|role| role.state().is_live()) {
+            fault::condemn(draft, index);
+        }
+    }
+}
+
+/// The connection to tmux is gone: nothing is concluded from that.
+pub(super) fn tmux_lost(cursor: &mut Cursor<'_>, reason: &str) {
+    if *cursor.tmux() != Tmux::Unknown {
+        cursor.know(Tmux::Unknown);
+        cursor.tell(Signal::fleet(What::TmuxLost { reason: reason.to_owned() }));
+    }
+}
+
+/// Something moved near a watched resource: look, and if a look is under way, look once more after it.
+pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
+    let Some(index) = draft.p.role_index(name) else { return };
+    let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running | ProjectState::Launching);
+    let Some(role) = draft.p.roles.get_mut(index) else { return };
+    if !watched || role.claude_md.is_none() {
+        return;
+    }
+    if role.looking.is_some() {
+        role.look_again = true;
+        return;
+    }
+    if let Some(look) = advance::look(&draft.p, index) {
+        draft.order_look(Some(index), Effect::Look { roles: vec![look] });
+    }
+}
+
+/// Looks at all resources of a project that has been launched.
+pub(super) fn look_at_all(draft: &mut Draft<'_, '_>) {
+    let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running);
+    if watched && draft.p.looking.is_none() && draft.p.busy.is_none() {
+        let roles = advance::looks(&draft.p);
+        draft.order_look(None, Effect::Look { roles });
+    }
+}
+
+/// The evidence of a role's death, from what was collected.
+pub(super) fn explain(draft: &Draft<'_, '_>, index: usize, kind: FailureKind, ending: Ending, rest: Rest) -> Failure {
+    let spec = draft.p.role_spec(index);
+    Failure {
+        stage: draft.p.stage(),
+        kind,
+        program: Program::Agent,
+        argv: spec.map(|spec| spec.command.clone()).unwrap_or_default(),
+        cwd: draft.p.roles.get(index).and_then(|role| role.worktree.as_ref()).map(|worktree| worktree.path.clone()),
+        ending,
+        stderr: rest.stderr,
+        stdout_tail: rest.screen,
+        duration: rest.lifetime,
+        hint: rest.hint,
+    }
+}
+
+/// The parts of a death's evidence that do not depend on its classification.
+pub(super) struct Rest {
+    pub(super) stderr: Stderr,
+    pub(super) screen: String,
+    pub(super) lifetime: Span,
+    pub(super) hint: Option<String>,
+}

@@ -1,0 +1,493 @@
+//! What effects found or did, and what it means when one failed.
+
+use super::advance;
+use super::draft::{Cursor, Draft};
+use super::fault;
+use super::observe::{self, Rest};
+use super::with;
+use crate::domain::event::{Fact, Head, PaneEnd, PaneUp, Remains, RoleFound};
+use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
+use crate::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
+use crate::domain::project::{Pin, SessionIs};
+use crate::domain::signal::What;
+use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
+use crate::domain::time::Span;
+use crate::validate::judge;
+
+/// Looks that may find and repair something within one attempt before that counts as a failure of its own.
+const REPAIRS_MAX: u32 = 2;
+
+/// Which slot the effect occupied.
+enum Slot {
+    Project,
+    ProjectLook,
+    Role(usize),
+    RoleLook(usize),
+}
+
+/// An effect has settled. One that nobody waits for any more changes nothing here; its outbox row is closed by the
+/// store all the same.
+pub(super) fn settled(
+    cursor: &mut Cursor<'_>,
+    effect: EffectId,
+    project: Option<ProjectId>,
+    _role: &Option<RoleName>,
+    result: &Result<Fact, Box<Failure>>,
+) {
+    let Some(id) = project else { return };
+    with(cursor, id, |draft| {
+        let Some(slot) = release(draft, effect) else { return };
+        match result {
+            Ok(fact) => found(draft, &slot, fact),
+            Err(failure) => failed(draft, &slot, failure),
+        }
+    });
+}
+
+/// Frees the slot that the effect occupied.
+fn release(draft: &mut Draft<'_, '_>, effect: EffectId) -> Option<Slot> {
+    let p = &mut draft.p;
+    if p.busy == Some(effect) {
+        p.busy = None;
+        return Some(Slot::Project);
+    }
+    if p.looking == Some(effect) {
+        p.looking = None;
+        return Some(Slot::ProjectLook);
+    }
+    for (index, role) in p.roles.iter_mut().enumerate() {
+        if role.busy == Some(effect) {
+            role.busy = None;
+            return Some(Slot::Role(index));
+        }
+        if role.looking == Some(effect) {
+            role.looking = None;
+            return Some(Slot::RoleLook(index));
+        }
+    }
+    None
+}
+
+fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
+    match (fact, slot) {
+        (Fact::Preflighted, _) => draft.p.preflighted = true,
+        (Fact::WorktreeReady { .. }, Slot::Role(index)) => {
+            if let Some(worktree) = draft.p.roles.get_mut(*index).and_then(|role| role.worktree.as_mut()) {
+                worktree.ready = true;
+            }
+        }
+        (Fact::FilesReady { claude_md, parked }, Slot::Role(index)) => {
+            files_ready(draft, *index, claude_md, parked);
+            return;
+        }
+        (Fact::Looked { roles }, _) => {
+            looked(draft, slot, roles);
+            return;
+        }
+        (Fact::RemainsEnded { tokens, .. }, _) => remains_ended(draft, tokens),
+        (Fact::SessionUp { adopted, panes, server }, _) => session_up(draft, *adopted, panes, *server),
+        (Fact::AgentUp(pane), _) => agent_up(draft, pane, false),
+        (Fact::Collected(remains), Slot::Role(index)) => {
+            collected(draft, *index, remains);
+            return;
+        }
+        (Fact::Certified { roles, heads }, _) => {
+            certified(draft, roles, heads);
+            return;
+        }
+        (Fact::SessionEnded, _) => session_ended(draft),
+        (Fact::BriefHanded | Fact::WorktreeReady { .. } | Fact::FilesReady { .. } | Fact::Collected(_), _) => {}
+    }
+    advance::advance(draft);
+}
+
+fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked: &[String]) {
+    let Some(spec) = draft.p.role_spec(index) else { return };
+    let due = judge::claude_md_pin(spec);
+    if *claude_md != due {
+        let failure = Failure::of_operation(
+            draft.p.stage(),
+            FailureKind::ResourceChanged,
+            vec!["write".to_owned(), judge::CLAUDE_MD_PATH.to_owned()],
+            "what was written reads back differently",
+        );
+        draft.tell_role(index, What::SubprocessFailed { failure: Box::new(failure.clone()) });
+        fault::fault(draft, Some(index), failure);
+        return;
+    }
+    let Some(role) = draft.p.roles.get_mut(index) else { return };
+    let restored = role.process.is_some() || !parked.is_empty();
+    role.claude_md = Some(due);
+    if restored {
+        draft.tell_role(index, What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() });
+    }
+    advance::advance(draft);
+}
+
+/// Holds what was found against the rules; marks what must be made anew.
+fn judged(draft: &mut Draft<'_, '_>, roles: &[RoleFound]) -> Vec<(usize, Failure)> {
+    let mut bad = Vec::new();
+    for found in roles {
+        let Some(index) = draft.p.role_index(&found.role) else { continue };
+        let Some(spec) = draft.p.role_spec(index).cloned() else { continue };
+        let pin = judge::claude_md_pin(&spec);
+        let stage = draft.p.stage();
+        for failure in judge::judge_role(stage, &draft.p.spec, &spec, Some(&pin), found) {
+            tell_missing(draft, index, &failure);
+            mark(draft, index, &failure);
+            bad.push((index, failure));
+        }
+    }
+    bad
+}
+
+fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    let path = failure.argv.last().cloned().unwrap_or_default();
+    let resource = match failure.kind {
+        FailureKind::WorktreeInvalid => "worktree",
+        FailureKind::ResourceMissing | FailureKind::ResourceChanged if path == judge::CLAUDE_MD_PATH => "claude_md",
+        FailureKind::ResourceMissing
+        | FailureKind::ResourceChanged
+        | FailureKind::SessionDied
+        | FailureKind::ServerDied
+        | FailureKind::AgentKilled
+        | FailureKind::AgentExited
+        | FailureKind::AgentLost
+        | FailureKind::AgentReported
+        | FailureKind::SubprocessFailed
+        | FailureKind::SpawnFailed
+        | FailureKind::TimedOut
+        | FailureKind::BriefUnacknowledged
+        | FailureKind::Io
+        | FailureKind::Invalid => "other",
+    };
+    let (detected_by, lag) = (draft.source(), draft.lag());
+    draft.tell_role(
+        index,
+        What::ResourceMissing {
+            resource: resource.to_owned(),
+            path,
+            detected_by,
+            lag,
+            failure: Box::new(failure.clone()),
+        },
+    );
+}
+
+/// What must be made anew because of this failure. A worktree that is gone takes its agent's ground away, so that
+/// incarnation has to end before the next may start.
+fn mark(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    let worktree_gone = failure.kind == FailureKind::WorktreeInvalid;
+    let claude_md_gone = failure.argv.last().is_some_and(|path| path == judge::CLAUDE_MD_PATH);
+    let Some(role) = draft.p.roles.get_mut(index) else { return };
+    if worktree_gone {
+        if let Some(worktree) = &mut role.worktree {
+            worktree.ready = false;
+        }
+    }
+    if worktree_gone || claude_md_gone {
+        role.claude_md = None;
+    }
+    if worktree_gone && role.state().is_live() {
+        fault::condemn(draft, index);
+    }
+}
+
+fn looked(draft: &mut Draft<'_, '_>, slot: &Slot, roles: &[RoleFound]) {
+    let again = match slot {
+        Slot::RoleLook(index) => draft
+            .p
+            .roles
+            .get_mut(*index)
+            .is_some_and(|role| std::mem::take(&mut role.look_again))
+            .then(|| draft.p.roles.get(*index).map(|role| role.name.clone()))
+            .flatten(),
+        Slot::Project | Slot::ProjectLook | Slot::Role(_) => None,
+    };
+    let bad = judged(draft, roles);
+    match bad.into_iter().next() {
+        None => {
+            if matches!(slot, Slot::ProjectLook) {
+                draft.p.verified = true;
+                draft.p.repairs = 0;
+            }
+            advance::advance(draft);
+        }
+        Some((_, failure)) if draft.p.state() == ProjectState::Provisioning && draft.p.repairs < REPAIRS_MAX => {
+            draft.p.repairs += 1;
+            draft.p.last_failure = Some(Box::new(failure));
+            draft.p.verified = false;
+            advance::advance(draft);
+        }
+        Some((index, failure)) => fault::fault(draft, Some(index), failure),
+    }
+    if let Some(name) = again {
+        observe::files_touched(draft, &name);
+    }
+}
+
+/// Proof that nothing of older incarnations is left.
+fn remains_ended(draft: &mut Draft<'_, '_>, tokens: &[Token]) {
+    let (at, source, lag) = (draft.at(), draft.source(), draft.lag());
+    for index in 0..draft.p.roles.len() {
+        let Some(role) = draft.p.roles.get_mut(index) else { continue };
+        if !role.token.as_ref().is_some_and(|token| tokens.contains(token)) || !role.state().is_live() {
+            continue;
+        }
+        let lifetime = role.started_at.map_or(Span(0), |started| at.since(started));
+        let process = role.process.take();
+        role.ack_due = None;
+        if let Some(process) = process {
+            draft.tell_role(index, What::AgentDied { process, expected: true, detected_by: source, lag, lifetime });
+        }
+        draft.role_step(index, RoleEvent::Died);
+    }
+    if let Some(session) = &mut draft.p.session {
+        if tokens.contains(&session.token) {
+            session.is = SessionIs::Gone;
+        }
+    }
+    draft.p.stale.retain(|token| !tokens.contains(token));
+}
+
+fn session_up(draft: &mut Draft<'_, '_>, adopted: bool, panes: &[PaneUp], server: ProcessId) {
+    if let Some(session) = &mut draft.p.session {
+        session.is = SessionIs::Live;
+        session.server = Some(server);
+    }
+    draft.tell(What::SessionCreated { adopted });
+    for pane in panes {
+        agent_up(draft, pane, adopted);
+    }
+}
+
+fn agent_up(draft: &mut Draft<'_, '_>, up: &PaneUp, adopted: bool) {
+    let Some(index) = draft.p.role_index(&up.role) else { return };
+    let at = draft.at();
+    let Some(role) = draft.p.roles.get_mut(index) else { return };
+    if role.state() != RoleState::Starting || role.process.is_some() {
+        return;
+    }
+    role.pane = Some(up.pane.clone());
+    role.process = up.process;
+    role.started_at = Some(at);
+    match up.process {
+        Some(process) if adopted => draft.tell_role(index, What::AgentAdopted { process }),
+        Some(process) => draft.tell_role(index, What::AgentStarted { process }),
+        // It had ended before it could be seen: its pane keeps the evidence (T13).
+        None => {
+            draft.role_step(index, RoleEvent::Died);
+            fault::condemn(draft, index);
+            observe::collect(draft, index, None);
+        }
+    }
+}
+
+/// What is left of an agent: the evidence of a proved death, or the answer to a suspicion.
+fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains) {
+    let Some(role) = draft.p.roles.get(index) else { return };
+    let state = role.state();
+    let process = role.process;
+    if state.is_live() && remains.alive {
+        suspicion_answered(draft, index, remains);
+        return;
+    }
+    if state.is_live() {
+        // The sweep found what no event told: the process is gone.
+        if let Some(process) = process {
+            observe::record_death(draft, index, process, false);
+        } else {
+            draft.role_step(index, RoleEvent::Died);
+        }
+        fault::condemn(draft, index);
+    } else if state != RoleState::Dead {
+        advance::advance(draft);
+        return;
+    }
+    let failure = classified(draft, index, remains);
+    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
+    if !remains.session_present {
+        observe::session_gone(draft);
+    }
+    fault::fault_or_join(draft, Some(index), failure);
+}
+
+/// The process lives. If its pane does too, nothing is wrong; if not, it has outlived its session or pane, and must
+/// be ended before another may take its place.
+fn suspicion_answered(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains) {
+    if remains.pane != PaneEnd::Gone {
+        advance::advance(draft);
+        return;
+    }
+    let kind = if remains.session_present { FailureKind::AgentLost } else { FailureKind::SessionDied };
+    let ending = Ending::Lost("its pane is gone and its process runs on outside tmux".to_owned());
+    let failure = observe::explain(draft, index, kind, ending, rest(remains, None));
+    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
+    if !remains.session_present {
+        observe::session_gone(draft);
+    }
+    fault::condemn(draft, index);
+    fault::fault_or_join(draft, Some(index), failure);
+}
+
+fn rest(remains: &Remains, hint: Option<String>) -> Rest {
+    Rest { stderr: remains.stderr.clone(), screen: remains.screen.clone(), lifetime: remains.lifetime, hint }
+}
+
+/// One cause out of what was found; the widest that the evidence proves comes first.
+fn classified(draft: &Draft<'_, '_>, index: usize, remains: &Remains) -> Failure {
+    let lost = |why: &str| Ending::Lost(why.to_owned());
+    let (kind, ending, hint) = match remains.pane {
+        _ if remains.server_changed => {
+            (FailureKind::ServerDied, lost("the tmux server that knew it is gone"), Some("the tmux server died"))
+        }
+        _ if !remains.session_present => (
+            FailureKind::SessionDied,
+            lost("tmux answered and no longer has the session"),
+            Some("somebody ended the session: tmux kill-session, or its last pane was closed"),
+        ),
+        PaneEnd::Dead { code: Some(code), .. } => (FailureKind::AgentExited, Ending::Code(code), exit_hint(code)),
+        PaneEnd::Dead { signal: Some(signal), .. } => (FailureKind::AgentKilled, Ending::Signal(signal), None),
+        PaneEnd::Dead { code: None, signal: None } => {
+            (FailureKind::AgentLost, lost("tmux lost the exit status (SIGCHLD race)"), None)
+        }
+        PaneEnd::Gone => (FailureKind::AgentLost, lost("its pane is gone"), Some("somebody closed its pane")),
+        PaneEnd::Alive => (FailureKind::AgentLost, lost("the process is gone and tmux has not noticed"), None),
+    };
+    observe::explain(draft, index, kind, ending, rest(remains, hint.map(ToOwned::to_owned)))
+}
+
+fn exit_hint(code: i32) -> Option<&'static str> {
+    match code {
+        0 => Some("it ended as if all were well, but never ran `orch agent done`"),
+        126 => Some("its program is not executable"),
+        127 => Some("its program was not found: check `command` in the spec and PATH of `orch serve`"),
+        _ => None,
+    }
+}
+
+/// The last look: only work whose resources verify may be called completed (G6).
+fn certified(draft: &mut Draft<'_, '_>, roles: &[RoleFound], heads: &[Head]) {
+    let bad = judged(draft, roles);
+    if let Some((index, failure)) = bad.into_iter().next() {
+        fault::fault(draft, Some(index), failure);
+        return;
+    }
+    draft.tell(What::ProjectCertified { heads: heads.to_vec() });
+    draft.p.incident = None;
+    draft.p.finalizer = true;
+    if draft.step(ProjectEvent::Certified, None) {
+        advance::advance(draft);
+    }
+}
+
+fn session_ended(draft: &mut Draft<'_, '_>) {
+    draft.p.finalizer = false;
+    draft.p.stale.clear();
+    if let Some(session) = &mut draft.p.session {
+        session.is = SessionIs::Gone;
+    }
+    for index in 0..draft.p.roles.len() {
+        if let Some(role) = draft.p.roles.get_mut(index) {
+            role.process = None;
+            role.ack_due = None;
+        }
+        if draft.p.roles.get(index).is_some_and(|role| role.state() != RoleState::Absent) {
+            draft.role_step(index, RoleEvent::Retired);
+        }
+    }
+}
+
+/// An effect failed, or its outcome is unknown.
+fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
+    let by_program = matches!(failure.program, Program::Git | Program::Tmux);
+    let index = match slot {
+        Slot::Role(index) | Slot::RoleLook(index) => Some(*index),
+        Slot::Project | Slot::ProjectLook => None,
+    };
+    let evidence = Box::new(failure.clone());
+    let what = if by_program {
+        What::SubprocessFailed { failure: evidence }
+    } else {
+        What::OperationFailed { failure: evidence }
+    };
+    match index {
+        Some(index) => draft.tell_role(index, what),
+        None => draft.tell(what),
+    }
+    match slot {
+        // A look that failed has found nothing; the next sweep looks again.
+        Slot::ProjectLook | Slot::RoleLook(_) => {}
+        Slot::Role(index) => role_effect_failed(draft, *index, failure),
+        Slot::Project => project_effect_failed(draft, failure),
+    }
+}
+
+fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    let Some(role) = draft.p.roles.get(index) else { return };
+    match role.state() {
+        // Its remains could not be had; its death stands on its own proof.
+        RoleState::Dead if draft.p.state() != ProjectState::Provisioning => {
+            let ending = Ending::Lost(failure.to_string());
+            let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
+            let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
+            draft.tell_role(index, What::DeathExplained { failure: Box::new(lost.clone()) });
+            fault::fault_or_join(draft, Some(index), lost);
+        }
+        // A respawn whose outcome is unknown: whatever came of it must be gone before the next attempt.
+        RoleState::Starting if role.process.is_none() => {
+            fault::condemn(draft, index);
+            fault::fault(draft, Some(index), failure.clone());
+        }
+        // A brief that could not be handed over is handed over again when its acknowledgement is overdue; a
+        // suspicion that could not be answered is raised again by the next sweep.
+        RoleState::Starting
+        | RoleState::Ready
+        | RoleState::Working
+        | RoleState::Idle
+        | RoleState::NeedsInput
+        | RoleState::Stalled
+        | RoleState::Unknown
+            if draft.p.state() != ProjectState::Provisioning => {}
+        RoleState::Absent
+        | RoleState::Starting
+        | RoleState::Ready
+        | RoleState::Working
+        | RoleState::Idle
+        | RoleState::NeedsInput
+        | RoleState::Stalled
+        | RoleState::Done
+        | RoleState::Dead
+        | RoleState::Unknown => fault::fault(draft, Some(index), failure.clone()),
+    }
+}
+
+fn project_effect_failed(draft: &mut Draft<'_, '_>, failure: &Failure) {
+    if draft.p.state().is_terminal() {
+        // What could not be taken down stays marked; the next sweep tries again.
+        return;
+    }
+    if failure.kind == FailureKind::Invalid {
+        draft.p.last_failure = Some(Box::new(failure.clone()));
+        fault::give_up(draft, FailureKind::Invalid);
+        return;
+    }
+    if draft.p.state() == ProjectState::Launching {
+        // The session's outcome is unknown: everything that was asked for must be gone before the next attempt.
+        let intended = draft.p.session.as_ref().filter(|session| session.is == SessionIs::Intended);
+        if let Some(token) = intended.map(|session| session.token.clone()) {
+            draft.p.stale.push(token);
+        }
+        for index in 0..draft.p.roles.len() {
+            let asked = draft
+                .p
+                .roles
+                .get(index)
+                .is_some_and(|role| role.state() == RoleState::Starting && role.process.is_none());
+            if asked {
+                fault::condemn(draft, index);
+            }
+        }
+    }
+    fault::fault(draft, None, failure.clone());
+}

@@ -1,0 +1,193 @@
+//! Starting an agent as its pane's own process.
+//!
+//! tmux starts `orch agent exec --manifest FILE`; that process checks its ground, takes its place and becomes the
+//! agent by exec, so the pane's process *is* the agent (DESIGN.md, section 6). Outside text (command, environment,
+//! paths of users) never passes through tmux: it is in the manifest (G16).
+
+use super::World;
+use crate::domain::effect::Launch;
+use crate::domain::limits;
+use crate::domain::project::Pin;
+use crate::env::files::{self, Found, InspectLimits};
+use crate::env::process::INSTANCE_VARIABLE;
+use crate::env::tmux::LaunchPane;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use thiserror::Error;
+
+/// Everything the launcher needs; a private file, since it holds the agent's command line and environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The agent's argument vector.
+    pub argv: Vec<String>,
+    /// Its environment, over what the tmux server passes on.
+    pub env: BTreeMap<String, String>,
+    /// Its worktree.
+    pub cwd: PathBuf,
+    /// What CLAUDE.md must be.
+    pub claude_md: Pin,
+    /// The file that takes its standard error.
+    pub stderr: PathBuf,
+}
+
+/// Why an agent could not be started; printed into its standard error file and onto its pane.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The manifest cannot be read.
+    #[error("read the manifest {path}: {why}")]
+    Manifest {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The worktree cannot be entered.
+    #[error("enter the worktree {path}: {source}")]
+    Worktree {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// CLAUDE.md is not what was pinned.
+    #[error("CLAUDE.md in {path} is not what was written there: {found}")]
+    ClaudeMd {
+        /// Where.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+    },
+    /// Its standard error cannot be kept.
+    #[error("open {path} for standard error: {source}")]
+    Stderr {
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The program cannot be started.
+    #[error("start {program}: {source}")]
+    Exec {
+        /// Which.
+        program: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+impl LaunchError {
+    /// The exit code: 127 and 126 as shells use them, 78 (EX_CONFIG) for ground that is not as it must be.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
+            Self::Exec { .. } => 126,
+            Self::Manifest { .. } | Self::Worktree { .. } | Self::ClaudeMd { .. } | Self::Stderr { .. } => 78,
+        }
+    }
+}
+
+/// Becomes the agent; returns only if that failed.
+#[must_use]
+pub fn exec(manifest: &Path) -> LaunchError {
+    match prepared(manifest) {
+        Ok((manifest, stderr)) => become_agent(&manifest, stderr),
+        Err(error) => error,
+    }
+}
+
+fn prepared(path: &Path) -> Result<(Manifest, File), LaunchError> {
+    let unreadable = |why: String| LaunchError::Manifest { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let mut stderr = open_stderr(&manifest.stderr)?;
+    let checked = check(&manifest);
+    if let Err(error) = &checked {
+        // The file is what the orchestrator reads as evidence; the pane shows it to people.
+        drop(writeln!(stderr, "orch: cannot start the agent: {error}"));
+    }
+    checked.map(|()| (manifest, stderr))
+}
+
+fn open_stderr(path: &Path) -> Result<File, LaunchError> {
+    let failed = |source| LaunchError::Stderr { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)
+}
+
+/// The launcher enters the worktree itself, since tmux would start elsewhere without a word (T14), and looks at
+/// CLAUDE.md once more, since it may have changed since it was verified (B72).
+fn check(manifest: &Manifest) -> Result<(), LaunchError> {
+    std::env::set_current_dir(&manifest.cwd)
+        .map_err(|source| LaunchError::Worktree { path: manifest.cwd.clone(), source })?;
+    let limits = InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX };
+    match files::inspect(&manifest.cwd.join("CLAUDE.md"), limits) {
+        Found::Regular { size, sha256, .. }
+            if size == manifest.claude_md.size && sha256 == manifest.claude_md.sha256 =>
+        {
+            Ok(())
+        }
+        found => Err(LaunchError::ClaudeMd { path: manifest.cwd.clone(), found: format!("{found:?}") }),
+    }
+}
+
+fn become_agent(manifest: &Manifest, stderr: File) -> LaunchError {
+    let program = manifest.argv.first().cloned().unwrap_or_default();
+    let Ok(mut said) = stderr.try_clone() else {
+        return LaunchError::Stderr {
+            path: manifest.stderr.clone(),
+            source: std::io::Error::other("its descriptor cannot be copied"),
+        };
+    };
+    let source = Command::new(&program)
+        .args(manifest.argv.iter().skip(1))
+        .envs(&manifest.env)
+        .stderr(stderr)
+        .exec();
+    let error = LaunchError::Exec { program, source };
+    drop(writeln!(said, "orch: cannot start the agent: {error}"));
+    error
+}
+
+/// Writes the manifest and says how tmux is to start the launcher.
+pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane> {
+    let places = &world.places;
+    let mut env = launch.env.clone();
+    let mut put = |name: &str, value: String| env.insert(name.to_owned(), value);
+    put("ORCH_PROJECT", launch.project.to_string());
+    put("ORCH_ROLE", launch.role.to_string());
+    put("ORCH_EPOCH", launch.epoch.to_string());
+    put(INSTANCE_VARIABLE, launch.token.to_string());
+    put("ORCH_SPOOL", places.spool.display().to_string());
+    put("ORCH_BIN", places.orch.display().to_string());
+    put("TRACEPARENT", format!("00-{}-{}-01", launch.token, &launch.token.0[..16.min(launch.token.0.len())]));
+    let manifest = Manifest {
+        argv: launch.argv.clone(),
+        env,
+        cwd: world.path(&launch.worktree),
+        claude_md: launch.claude_md.clone(),
+        stderr: world.path(&launch.stderr),
+    };
+    let name = format!("run/launch/{}.{}.e{}.json", launch.project, launch.role, launch.epoch);
+    let text = serde_json::to_vec(&manifest)?;
+    files::write_atomic(&places.home, Path::new(&name), &text, 0o600)?;
+    let path = world.path(&name);
+    let argv = ["agent", "exec", "--manifest"].map(str::to_owned);
+    let mut full = vec![places.orch.display().to_string()];
+    full.extend(argv);
+    full.push(path.display().to_string());
+    Ok(LaunchPane {
+        window: launch.role.to_string(),
+        token: launch.token.to_string(),
+        env: vec![(INSTANCE_VARIABLE.to_owned(), launch.token.to_string())],
+        argv: full,
+    })
+}

@@ -1,0 +1,145 @@
+//! The live world: real tmux, git, files, processes and clock behind [`Env`].
+//!
+//! Every effect becomes a task of its own, so a slow `git worktree add` or a hung tmux delays nobody else; what the
+//! task finds goes into the inbox as an event. Nothing here decides: what was found is told as it was found.
+
+mod launcher;
+mod link;
+mod look;
+mod perform;
+mod remains;
+mod watches;
+
+pub use launcher::{LaunchError, Manifest, exec};
+
+use super::clock::{Draws, Timeline};
+use super::git::Git;
+use super::tmux::TmuxConfig;
+use super::{Env, SpoolItem};
+use crate::domain::effect::Ordered;
+use crate::domain::event::{Event, Happened, Source};
+use crate::domain::project::Project;
+use crate::domain::time::Now;
+use crate::spool;
+use link::Link;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use watches::Watches;
+
+/// Where things are, and what is run.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The installation's directory; paths in effects are relative to it.
+    pub home: PathBuf,
+    /// The spool.
+    pub spool: PathBuf,
+    /// The `orch` program, for the launcher and for agents.
+    pub orch: PathBuf,
+    /// How tmux is reached.
+    pub tmux: TmuxConfig,
+    /// How git is run.
+    pub git: Git,
+}
+
+/// What tasks need; cheap to clone.
+#[derive(Clone)]
+struct World {
+    places: Arc<Places>,
+    timeline: Timeline,
+    inbox: mpsc::Sender<Happened>,
+    link: Link,
+}
+
+impl World {
+    /// Tells an event as seen now. Waits if the inbox is full: events are never dropped (G13).
+    async fn tell(&self, source: Source, event: Event) {
+        let happened = Happened { seen_at: self.timeline.at(), source, event };
+        // A closed inbox means that the loop has ended; there is nobody left to tell.
+        drop(self.inbox.send(happened).await);
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.places.home.join(relative)
+    }
+}
+
+/// The live world.
+pub struct Live {
+    world: World,
+    runtime: Handle,
+    draws: Draws,
+    watches: Watches,
+}
+
+impl Live {
+    /// Starts watching: the spool, and tmux, to which it connects (and connects again) by itself. Events go into
+    /// `inbox`.
+    ///
+    /// # Errors
+    /// In words, if the system's entropy or file watcher cannot be had.
+    pub fn start(
+        places: Places,
+        timeline: Timeline,
+        inbox: mpsc::Sender<Happened>,
+        runtime: &Handle,
+    ) -> Result<Self, String> {
+        let draws = Draws::from_system().map_err(|error| format!("draw entropy: {error}"))?;
+        let link = Link::new();
+        let world = World { places: Arc::new(places), timeline, inbox, link };
+        let watches = Watches::start(&world, runtime)?;
+        runtime.spawn(link::keep(world.clone()));
+        Ok(Self { world, runtime: runtime.clone(), draws, watches })
+    }
+}
+
+impl Env for Live {
+    fn now(&mut self) -> Now {
+        self.world.timeline.now(&mut self.draws)
+    }
+
+    fn submit(&mut self, ordered: Ordered) {
+        self.runtime.spawn(perform::perform(self.world.clone(), ordered));
+    }
+
+    fn watch(&mut self, project: &Project) {
+        self.watches.follow(&self.world, &self.runtime, project);
+    }
+
+    fn drain_spool(&mut self) -> Vec<SpoolItem> {
+        let at = self.world.timeline.at();
+        spooled(&self.world.places.spool, |event| Happened { seen_at: at, source: Source::Spool, event })
+    }
+
+    fn consume(&mut self, item: &SpoolItem) {
+        let path = self.world.places.spool.join("new").join(&item.name);
+        let done = if item.usable { spool::consume(&path) } else { spool::reject(&path).map(drop) };
+        if let Err(error) = done {
+            // It is read again in the next turn; reports are idempotent, so that costs time, not truth.
+            tracing::warn!(record = %item.name, %error, "a spool record could not be taken away");
+        }
+    }
+}
+
+fn spooled(directory: &Path, happened: impl Fn(Event) -> Happened) -> Vec<SpoolItem> {
+    let paths = match spool::list(directory) {
+        Ok(paths) => paths,
+        Err(error) => {
+            tracing::warn!(%error, "the spool cannot be listed");
+            return Vec::new();
+        }
+    };
+    let item = |path: PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (event, usable) = match spool::read(&path) {
+            Ok(record) => {
+                let spool::Record { project, role, epoch, token, report, .. } = record;
+                (Event::Reported { project, role, epoch, token, report }, true)
+            }
+            Err(error) => (Event::SpoolRejected { name: name.clone(), reason: error.to_string() }, false),
+        };
+        SpoolItem { name, happened: happened(event), usable }
+    };
+    paths.into_iter().map(item).collect()
+}

@@ -1,0 +1,312 @@
+//! Performing effects: one task each, idempotent by token, with a deadline on every step.
+
+use super::World;
+use super::launcher;
+use super::look::look_at;
+use super::remains::{self, Asked};
+use crate::domain::effect::{Effect, FileToWrite, Launch, Ordered, RoleLook};
+use crate::domain::event::{Event, Fact, Happened, Head, PaneUp, RoleFound, Source};
+use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
+use crate::domain::id::{ProcessId, Token};
+use crate::domain::limits::{self, deadline};
+use crate::domain::project::Pin;
+use crate::domain::time::Span;
+use crate::env::files::{self, Ensured, Found, InspectLimits};
+use crate::env::git::WorktreeSpec;
+use crate::env::process;
+use crate::env::tmux::{self, Control, Created, Pane, TmuxError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Free space below which nothing new is started: a worktree and a journal need room to be written whole.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Performs one effect and tells how it came out, under the source and moment that led to it.
+pub(super) async fn perform(world: World, ordered: Ordered) {
+    if ordered.effect == Effect::ListPanes {
+        list_panes(&world).await;
+        return;
+    }
+    let result = dispatch(&world, &ordered).await.map_err(Box::new);
+    let Ordered { id, project, role, source, seen_at, .. } = ordered;
+    let event = Event::Settled { effect: id, project, role, result };
+    // A closed inbox means that the loop has ended; the outbox row stays open and is settled at the next start.
+    drop(world.inbox.send(Happened { seen_at, source, event }).await);
+}
+
+async fn list_panes(world: &World) {
+    // The link tells of its own loss; a sweep that cannot ask just finds nothing out.
+    let Ok(control) = world.link.control(Duration::ZERO).await else { return };
+    match tmux::list_panes(&control).await {
+        Ok(panes) => world.tell(Source::Sweep, super::link::listed(&control, panes)).await,
+        Err(error) => tracing::warn!(%error, "panes could not be listed"),
+    }
+}
+
+async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
+    match &ordered.effect {
+        Effect::Preflight { repo, base_sha, programs } => preflight(world, ordered, repo, base_sha, programs).await,
+        Effect::EnsureWorktree { repo, path, branch, base } => {
+            let wanted = WorktreeSpec {
+                repo: PathBuf::from(repo),
+                path: world.path(path),
+                branch: branch.clone(),
+                base: base.clone(),
+            };
+            let made = world.places.git.ensure_worktree(&wanted).await;
+            let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
+            Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created })
+        }
+        Effect::EnsureFiles { worktree, files, park } => {
+            let (worktree, park) = (world.path(worktree), world.path(park));
+            let files = files.clone();
+            let written = blocking(ordered, move || ensure_files(&worktree, &files, &park)).await?;
+            written.map_err(|why| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), why))
+        }
+        Effect::Look { roles } => Ok(Fact::Looked { roles: look(world, ordered, roles).await? }),
+        Effect::EndRemains { tokens } => {
+            let ended = remains::end(world, ordered, tokens).await?;
+            Ok(Fact::RemainsEnded { tokens: tokens.clone(), ended })
+        }
+        Effect::EnsureSession { session, token, launches } => {
+            ensure_session(world, ordered, session, token, launches).await
+        }
+        Effect::Respawn { session, session_token, pane, old_token, launch } => {
+            let old = (pane.as_deref(), old_token.as_ref().map(|token| token.0.as_str()));
+            respawn(world, ordered, (session, session_token), old, launch).await
+        }
+        Effect::HandBrief { pane, line, again } => hand_brief(world, ordered, pane, line, *again).await,
+        Effect::Collect { session, session_token, pane, process, stderr, server, started_at } => {
+            let asked = Asked {
+                session,
+                session_token,
+                pane: pane.as_deref(),
+                process: *process,
+                stderr,
+                server: *server,
+                started_at: *started_at,
+            };
+            remains::collect(world, ordered, asked).await
+        }
+        Effect::Certify { roles } => certify(world, ordered, roles).await,
+        Effect::EndSession { session, token, tokens } => {
+            let control = control(world, ordered).await?;
+            tmux::kill_session(&control, session, &token.0).await.map_err(|error| tmux_failure(ordered, &error))?;
+            remains::end(world, ordered, tokens).await?;
+            Ok(Fact::SessionEnded)
+        }
+        // Performed above; it answers as a list, not as a settlement.
+        Effect::ListPanes => Err(Failure::of_operation(
+            ordered.stage,
+            FailureKind::Io,
+            words(ordered),
+            "a list of panes has no settlement",
+        )),
+    }
+}
+
+/// What the launch will need is looked for before anything is made (DESIGN.md, section 8).
+async fn preflight(
+    world: &World,
+    ordered: &Ordered,
+    repo: &str,
+    base_sha: &str,
+    programs: &[String],
+) -> Result<Fact, Failure> {
+    let staged = |failure| Failure { stage: ordered.stage, ..failure };
+    let invalid = |what: &str, why: String| {
+        Failure::of_operation(ordered.stage, FailureKind::Invalid, vec!["preflight".to_owned(), what.to_owned()], why)
+    };
+    let git = &world.places.git;
+    let found = git.inspect_repo(Path::new(repo)).await.map_err(staged)?;
+    git.resolve(&found.root, base_sha).await.map_err(staged)?;
+    for program in programs {
+        if !findable(world, program) {
+            return Err(invalid(program, format!("the agent's program {program:?} is not on PATH")));
+        }
+    }
+    match files::free_bytes(&world.places.home) {
+        Ok(free) if free < FREE_BYTES_MIN => {
+            let why = format!("only {free} bytes are free where the installation is; {FREE_BYTES_MIN} are needed");
+            Err(Failure { kind: FailureKind::Io, ..invalid("disk", why) })
+        }
+        Ok(_) => Ok(Fact::Preflighted),
+        Err(error) => Err(Failure { kind: FailureKind::Io, ..invalid("disk", error.to_string()) }),
+    }
+}
+
+/// Whether the program can be found as the agent's exec will look for it; a relative path is the worktree's affair.
+fn findable(world: &World, program: &str) -> bool {
+    if program.contains('/') {
+        return !program.starts_with('/') || Path::new(program).is_file();
+    }
+    let path = world.places.tmux.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+    path.unwrap_or_default().split(':').any(|directory| Path::new(directory).join(program).is_file())
+}
+
+fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<Fact, String> {
+    let mut parked = Vec::new();
+    for file in files {
+        let ensured = files::ensure(worktree, Path::new(&file.path), file.content.as_bytes(), 0o600, park)
+            .map_err(|error| format!("write {}: {error}", file.path))?;
+        if let Ensured::Replaced { parked: place } = ensured {
+            parked.push(place.display().to_string());
+        }
+    }
+    let first = files.first().map(|file| worktree.join(&file.path)).unwrap_or_default();
+    match files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX }) {
+        Found::Regular { size, sha256, .. } => Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked }),
+        other => Err(format!("read back {}: {other:?}", first.display())),
+    }
+}
+
+async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
+    let (world, roles) = (world.clone(), roles.to_vec());
+    blocking(ordered, move || look_at(&world, &roles)).await
+}
+
+async fn certify(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Fact, Failure> {
+    let found = look(world, ordered, roles).await?;
+    let mut heads = Vec::with_capacity(roles.len());
+    for (role, seen) in roles.iter().zip(&found) {
+        // git has nothing to say about a worktree that is not one; the look says that already.
+        if seen.worktree.is_some() {
+            continue;
+        }
+        let head = world.places.git.head(&world.path(&role.worktree)).await;
+        let head = head.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
+        heads.push(Head { role: role.role.clone(), sha: head.sha, dirty: head.dirty });
+    }
+    Ok(Fact::Certified { roles: found, heads })
+}
+
+async fn control(world: &World, ordered: &Ordered) -> Result<Control, Failure> {
+    let patience = Duration::from_micros(deadline::TMUX.0);
+    world.link.control(patience).await.map_err(|error| tmux_failure(ordered, &error))
+}
+
+async fn ensure_session(
+    world: &World,
+    ordered: &Ordered,
+    session: &str,
+    token: &Token,
+    launches: &[Launch],
+) -> Result<Fact, Failure> {
+    let failed = |error: TmuxError| tmux_failure(ordered, &error);
+    let io = |error: std::io::Error| {
+        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
+    };
+    let control = control(world, ordered).await?;
+    let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
+    let panes = panes.map_err(io)?;
+    let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
+        Created::New => false,
+        Created::Adopted => true,
+        Created::Conflict => {
+            let message = "a session of that name exists and is not ours".to_owned();
+            return Err(failed(TmuxError::Refused { argv: words(ordered), message }));
+        }
+    };
+    let seen = tmux::list_panes(&control).await.map_err(failed)?;
+    let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen)).collect();
+    let server = control.server();
+    Ok(Fact::SessionUp { adopted, panes, server: ProcessId { pid: server.pid, start: server.start } })
+}
+
+fn pane_up(launch: &Launch, seen: &[Pane]) -> Option<PaneUp> {
+    let pane = seen.iter().find(|pane| pane.role_token.as_ref() == Some(&launch.token.0))?;
+    let process = if pane.dead { None } else { process::identify(pane.pid) };
+    Some(PaneUp { role: launch.role.clone(), pane: pane.pane.clone(), process })
+}
+
+async fn respawn(
+    world: &World,
+    ordered: &Ordered,
+    (session, _token): (&str, &Token),
+    (pane, old_token): (Option<&str>, Option<&str>),
+    launch: &Launch,
+) -> Result<Fact, Failure> {
+    let failed = |error: TmuxError| tmux_failure(ordered, &error);
+    let control = control(world, ordered).await?;
+    let launched = launcher::pane(world, launch).map_err(|error| {
+        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
+    })?;
+    // A pane that somebody closed is not there to be used again: the role gets a new window.
+    let pane = match pane {
+        Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
+        Some(_) | None => None,
+    };
+    tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
+    let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
+    pane_up(launch, &seen).map(Fact::AgentUp).ok_or_else(|| {
+        failed(TmuxError::Refused { argv: words(ordered), message: "the new pane is not in its session".to_owned() })
+    })
+}
+
+/// One fixed line that names the file, and Enter as a message of its own (T17); delivered is only what is
+/// acknowledged.
+async fn hand_brief(world: &World, ordered: &Ordered, pane: &str, line: &str, again: bool) -> Result<Fact, Failure> {
+    let failed = |error: TmuxError| tmux_failure(ordered, &error);
+    let control = control(world, ordered).await?;
+    if again {
+        tmux::clear_line(&control, pane).await.map_err(failed)?;
+    }
+    let buffer = format!("orch-brief-{}", ordered.id);
+    tmux::paste_line(&control, pane, &buffer, line).await.map_err(failed)?;
+    tmux::press_enter(&control, pane).await.map_err(failed)?;
+    Ok(Fact::BriefHanded)
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    ordered: &Ordered,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), format!("its thread ended: {error}"))
+    })
+}
+
+/// The operation in words, for evidence.
+fn words(ordered: &Ordered) -> Vec<String> {
+    let mut words = vec![ordered.effect.name().to_owned()];
+    words.extend(ordered.role.as_ref().map(ToString::to_string));
+    words
+}
+
+/// tmux's refusal, silence or loss as evidence.
+pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
+    let (kind, ending, argv) = match error {
+        TmuxError::Timeout { argv, after } => {
+            let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+            (FailureKind::TimedOut, Ending::DeadlinePassed(Span(micros)), argv.clone())
+        }
+        TmuxError::Spawn { source, .. } => {
+            (FailureKind::SpawnFailed, Ending::NotStarted(source.to_string()), words(ordered))
+        }
+        TmuxError::Refused { argv, message } => {
+            (FailureKind::SubprocessFailed, Ending::Reason(message.clone()), argv.clone())
+        }
+        TmuxError::Io { .. }
+        | TmuxError::Lost { .. }
+        | TmuxError::BadArgument { .. }
+        | TmuxError::Protocol { .. }
+        | TmuxError::TooOld { .. }
+        | TmuxError::Socket { .. } => {
+            (FailureKind::SubprocessFailed, Ending::Reason(error.to_string()), words(ordered))
+        }
+    };
+    Failure {
+        stage: ordered.stage,
+        kind,
+        program: Program::Tmux,
+        argv: if argv.is_empty() { words(ordered) } else { argv },
+        cwd: None,
+        ending,
+        // Over the control connection tmux's words come in the reply; there is no stderr to capture.
+        stderr: Stderr::Null,
+        stdout_tail: String::new(),
+        duration: Span(0),
+        hint: None,
+    }
+}

@@ -1,0 +1,85 @@
+//! What an agent leaves: gathering it as evidence, and ending it.
+
+use super::World;
+use super::perform::tmux_failure;
+use crate::domain::effect::Ordered;
+use crate::domain::event::{Fact, PaneEnd, Remains};
+use crate::domain::failure::{Failure, FailureKind, Program, Stderr};
+use crate::domain::id::{ProcessId, Token};
+use crate::domain::limits::{self, deadline};
+use crate::domain::time::{Span, Timestamp};
+use crate::env::files;
+use crate::env::process;
+use crate::env::tmux::{self, Control};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What is asked about an agent.
+pub(super) struct Asked<'a> {
+    pub(super) session: &'a str,
+    pub(super) session_token: &'a Token,
+    pub(super) pane: Option<&'a str>,
+    pub(super) process: Option<ProcessId>,
+    pub(super) stderr: &'a str,
+    pub(super) server: Option<ProcessId>,
+    pub(super) started_at: Option<Timestamp>,
+}
+
+/// Gathers the evidence: tmux's word on pane and session, the process, its standard error, its screen.
+pub(super) async fn collect(world: &World, ordered: &Ordered, asked: Asked<'_>) -> Result<Fact, Failure> {
+    let patience = Duration::from_micros(deadline::TMUX.0);
+    let failed = |error| tmux_failure(ordered, &error);
+    let control = world.link.control(patience).await.map_err(failed)?;
+    let server = control.server();
+    let server_changed = asked.server.is_some_and(|known| known != ProcessId { pid: server.pid, start: server.start });
+    let session_present = !server_changed
+        && tmux::session_present(&control, asked.session, &asked.session_token.0).await.map_err(failed)?;
+    let (pane, screen) = match asked.pane {
+        Some(pane) if session_present => pane_remains(&control, pane).await.map_err(failed)?,
+        Some(_) | None => (PaneEnd::Gone, String::new()),
+    };
+    let limit = u64::try_from(limits::TAIL_BYTES_MAX).unwrap_or(u64::MAX);
+    let stderr = match files::tail(&world.path(asked.stderr), limit) {
+        Ok(Some(tail)) => Stderr::captured(tail),
+        Ok(None) | Err(_) => Stderr::Null,
+    };
+    let lifetime = asked.started_at.map_or(Span(0), |started| ordered.seen_at.since(started));
+    let alive = asked.process.is_some_and(process::is_alive);
+    Ok(Fact::Collected(Box::new(Remains { pane, session_present, server_changed, alive, stderr, screen, lifetime })))
+}
+
+async fn pane_remains(control: &Control, pane: &str) -> Result<(PaneEnd, String), tmux::TmuxError> {
+    let end = match tmux::pane_end(control, pane).await? {
+        tmux::PaneEnd::Gone => return Ok((PaneEnd::Gone, String::new())),
+        tmux::PaneEnd::Alive { .. } => PaneEnd::Alive,
+        tmux::PaneEnd::Dead { status, signal } => PaneEnd::Dead { code: status, signal },
+    };
+    let screen = tmux::capture(control, pane, limits::TAIL_BYTES_MAX).await.unwrap_or_default();
+    Ok((end, screen))
+}
+
+/// Ends every session and process that carries one of the tokens, and proves that none is left (G5, T11).
+pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> Result<u32, Failure> {
+    let patience = Duration::from_micros(deadline::TMUX.0);
+    let failed = |error| tmux_failure(ordered, &error);
+    let control = world.link.control(patience).await.map_err(failed)?;
+    let wanted: BTreeSet<String> = tokens.iter().map(|token| token.0.clone()).collect();
+    let panes = tmux::list_panes(&control).await.map_err(failed)?;
+    let sessions: BTreeSet<(String, String)> = panes
+        .into_iter()
+        .filter_map(|pane| pane.session_token.map(|token| (pane.session, token)))
+        .filter(|(_, token)| wanted.contains(token))
+        .collect();
+    for (session, token) in sessions {
+        tmux::kill_session(&control, &session, &token).await.map_err(failed)?;
+    }
+    match process::end_all(&wanted, process::END_GRACE).await {
+        Ok(ended) => Ok(ended.term + ended.kill),
+        Err(error) => {
+            let what = vec!["end".to_owned(), "what an older incarnation left".to_owned()];
+            let mut failure = Failure::of_operation(ordered.stage, FailureKind::Io, what, error.to_string());
+            failure.program = Program::Orch;
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The loop's one turn: drain, decide, commit, perform.
+//!
+//! Synchronous and generic over the world: the live shell and the simulator run exactly this. The order is fixed:
+//! what an agent wrote before it died is decided before its death (so that "done, then gone" is done); everything of
+//! a turn is one transaction; nothing is performed before that transaction is committed (G2, S13).
+
+use crate::decide::decide;
+use crate::domain::decision::Decision;
+use crate::domain::event::{Event, Happened, Source};
+use crate::domain::fleet::Fleet;
+use crate::domain::id::{EffectId, ProjectId};
+use crate::domain::limits::{self, Policy};
+use crate::domain::signal::Entry;
+use crate::domain::time::{Now, Timestamp};
+use crate::env::{Env, SpoolItem};
+use crate::store::{Settlement, Store, StoreError, Turn};
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub struct TurnReport {
+    /// The journal's new entries, committed.
+    pub entries: Vec<Entry>,
+    /// How many events were decided.
+    pub decided: usize,
+}
+
+/// The orchestrator's core over some world.
+pub struct Core<E: Env> {
+    store: Store,
+    fleet: Fleet,
+    env: E,
+    newest: ProjectId,
+}
+
+impl<E: Env> Core<E> {
+    /// Reads the fleet and closes the intents that a predecessor left open.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn open(mut store: Store, mut env: E, policy: Policy) -> Result<(Self, u32), StoreError> {
+        let now = env.now();
+        let unconfirmed = store.supersede_intents(now.at)?;
+        let fleet = store.load_fleet(policy)?;
+        let newest = store.last_project()?;
+        for project in fleet.projects() {
+            env.watch(project);
+        }
+        Ok((Self { store, fleet, env, newest }, unconfirmed))
+    }
+
+    /// The fleet as the last commit left it.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The store, for what is not part of the loop (lease, anchor, journal).
+    pub fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// The world.
+    pub fn env(&mut self) -> &mut E {
+        &mut self.env
+    }
+
+    /// When the core must be given a turn even if nothing happens.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.fleet.next_wake()
+    }
+
+    /// One turn over what was drained.
+    ///
+    /// # Errors
+    /// If the turn could not be committed. Nothing was performed; the fleet has been read again from the store if
+    /// that was possible, and the next sweep observes everything anew, so no event needs to be kept.
+    pub fn turn(&mut self, drained: Vec<Happened>) -> Result<TurnReport, StoreError> {
+        let spool = self.env.drain_spool();
+        let now = self.env.now();
+        self.take_newcomers()?;
+        let mut turn = Turn::default();
+        let mut decided = 0;
+        for item in &spool {
+            self.decide(&item.happened, &now, &mut turn.decision);
+            decided += 1;
+        }
+        for happened in &drained {
+            if let Event::Settled { effect, result, .. } = &happened.event {
+                turn.settled.push(Settlement { effect: *effect, confirmed: result.is_ok() });
+            }
+            self.decide(happened, &now, &mut turn.decision);
+            decided += 1;
+        }
+        self.follow_up(&now, &mut turn.decision);
+        if turn.is_empty() {
+            self.consume(&spool);
+            return Ok(TurnReport { entries: Vec::new(), decided });
+        }
+        match self.store.commit(&turn, &now) {
+            Ok(entries) => {
+                self.committed(turn, &spool);
+                Ok(TurnReport { entries, decided })
+            }
+            Err(error) => {
+                self.reload()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Decides one event on the fleet as it stands after the ones before it.
+    fn decide(&mut self, happened: &Happened, now: &Now, all: &mut Decision) {
+        // Every event has its own entropy; the moment is the turn's.
+        let now = Now { seed: self.env.now().seed, ..*now };
+        let decision = decide(&self.fleet, happened, &now);
+        self.apply(&decision);
+        all.extend(decision);
+    }
+
+    fn apply(&mut self, decision: &Decision) {
+        for project in &decision.projects {
+            self.fleet.put(project.clone());
+        }
+        if let Some(last) = decision.effects.last() {
+            self.fleet.next_effect = EffectId(last.id.0 + 1);
+        }
+        if let Some(tmux) = &decision.tmux {
+            if let crate::domain::fleet::Tmux::Alive(server) = tmux {
+                self.fleet.last_server = Some(*server);
+            }
+            self.fleet.tmux = tmux.clone();
+        }
+    }
+
+    /// What follows from the turn itself: free slots are given, passed deadlines are dealt with.
+    fn follow_up(&mut self, now: &Now, all: &mut Decision) {
+        let event = |event| Happened { seen_at: now.at, source: Source::Timer, event };
+        // Both loops end: an admitted project leaves the queue, and a due one gets a later deadline or none. The
+        // bound keeps a defect from becoming a hang.
+        for _ in 0..limits::INBOX_EVENTS_MAX {
+            let Some(project) = self.fleet.due(now.at) else { break };
+            self.decide(&event(Event::Due { project }), now, all);
+        }
+        for _ in 0..limits::INBOX_EVENTS_MAX {
+            let Some(project) = self.fleet.next_admissible() else { break };
+            self.decide(&event(Event::Admitted { project }), now, all);
+        }
+    }
+
+    /// After the commit: versions follow, effects go out, watches are set, records are consumed.
+    fn committed(&mut self, turn: Turn, spool: &[SpoolItem]) {
+        for mut project in turn.decision.projects {
+            project.version += 1;
+            self.env.watch(&project);
+            self.fleet.put(project);
+        }
+        self.consume(spool);
+        for ordered in turn.decision.effects {
+            self.env.submit(ordered);
+        }
+    }
+
+    fn consume(&mut self, spool: &[SpoolItem]) {
+        for item in spool {
+            self.env.consume(item);
+        }
+    }
+
+    /// Projects that were enqueued by another process since the last turn.
+    fn take_newcomers(&mut self) -> Result<(), StoreError> {
+        for project in self.store.load_newer(self.newest)? {
+            self.newest = self.newest.max(project.id);
+            self.fleet.put(project);
+        }
+        Ok(())
+    }
+
+    /// Forgets what memory holds and reads the store again: after a failed commit only the file is to be believed.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        let policy = self.fleet.policy.clone();
+        let (tmux, last_server, next) = (self.fleet.tmux.clone(), self.fleet.last_server, self.fleet.next_effect);
+        let mut fleet = self.store.load_fleet(policy)?;
+        fleet.tmux = tmux;
+        fleet.last_server = last_server;
+        // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
+        fleet.next_effect = fleet.next_effect.max(next);
+        self.fleet = fleet;
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Joins the parts: the loop, and the live shell around it.
+
+pub mod core;
+mod http;
+mod publish;
+mod serve;
+
+pub use self::core::{Core, TurnReport};
+pub use serve::{ServeError, moment, serve};

@@ -1,0 +1,270 @@
+//! `orch serve`: the live shell around the loop.
+//!
+//! It owns the process: the lock, the lease, the signals, the timer, the HTTP port. It feeds the core with whatever
+//! the sources told, wakes it for deadlines and sweeps, and publishes what was committed. It decides nothing.
+
+use super::core::Core;
+use super::http;
+use super::publish::Publisher;
+use crate::config::{Config, Home};
+use crate::domain::event::{Event, Happened, Source};
+use crate::domain::id::ProcessId;
+use crate::domain::limits::{self, deadline};
+use crate::domain::signal::{Signal, What};
+use crate::domain::time::{Span, Timestamp};
+use crate::env::Env;
+use crate::env::clock::{Draws, Timeline};
+use crate::env::git::Git;
+use crate::env::live::{Live, Places};
+use crate::env::tmux::TmuxConfig;
+use crate::env::{files, process};
+use crate::store::{Mode, Store, StoreError};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How long after a failed commit before the next is tried: long enough not to spin on a full disk.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// How often the timeline's anchor is written, so that a reboot loses no more of it.
+const ANCHOR_EVERY: Span = Span::from_secs(30);
+/// The sweep while tmux or the store cannot be relied on (DESIGN.md, section 6).
+const SWEEP_UNHEALTHY: Span = Span::from_secs(1);
+
+/// Why `orch serve` could not run, or could not go on.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Somebody else serves this installation (G10).
+    #[error("another orchestrator (pid {pid}) serves {home}")]
+    Held {
+        /// Its process.
+        pid: String,
+        /// Which installation.
+        home: PathBuf,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The surroundings are not as they must be.
+    #[error("{what}: {why}")]
+    Environment {
+        /// What was tried.
+        what: &'static str,
+        /// Why it did not work.
+        why: String,
+    },
+}
+
+fn environment(what: &'static str) -> impl Fn(std::io::Error) -> ServeError {
+    move |error| ServeError::Environment { what, why: error.to_string() }
+}
+
+/// Serves the installation until it is told to stop. Agents outlive it (G12).
+///
+/// `orch` is the program's own path, for the launcher and the agents.
+///
+/// # Errors
+/// [`ServeError`]; what was committed until then stands.
+pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeError> {
+    let lock = take_lock(home)?;
+    let mut store = Store::open(&home.db(), Mode::Existing)?;
+    store.quick_check()?;
+    let timeline = Timeline::resume(store.anchor()?.as_ref()).map_err(environment("read the clock"))?;
+    store.set_anchor(&timeline.anchor())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(environment("start the runtime"))?;
+    let places = places(home, config, orch)?;
+    let served = runtime.block_on(run(home, config, store, timeline, places));
+    // Tasks that still wait for the world are dropped: their outcomes are settled at the next start.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    drop(lock);
+    served
+}
+
+fn take_lock(home: &Home) -> Result<File, ServeError> {
+    let path = home.run_dir().join("serve.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(environment("open the lock"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let lease = Store::open(&home.db(), Mode::ReadOnly).and_then(|store| store.lease()).ok().flatten();
+            let pid = lease.map_or_else(|| "unknown".to_owned(), |lease| lease.holder.pid.to_string());
+            Err(ServeError::Held { pid, home: home.dir().to_owned() })
+        }
+        Err(error) => Err(environment("lock the installation")(error.into())),
+    }
+}
+
+fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeError> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
+    let socket = home.socket(runtime_dir.as_deref()).map_err(|error| ServeError::Environment {
+        what: "place the tmux socket",
+        why: error.to_string(),
+    })?;
+    // The server keeps the environment it is started with and hands it to every agent: an allow-list (T19, G17).
+    let mut env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| config.passes(name))
+        .collect();
+    env.sort();
+    let deadline = Duration::from_micros(deadline::TMUX.0);
+    Ok(Places {
+        home: home.dir().to_owned(),
+        spool: home.spool(),
+        orch,
+        tmux: TmuxConfig { program: PathBuf::from(&config.tmux), socket, env, deadline },
+        git: Git {
+            program: PathBuf::from(&config.git),
+            deadline: Duration::from_micros(deadline::GIT.0),
+            marker: None,
+        },
+    })
+}
+
+/// The loop's own state beside the core.
+struct Shell {
+    core: Core<Live>,
+    publisher: Publisher,
+    timeline: Timeline,
+    sweep_every: Span,
+    next_sweep: Timestamp,
+    next_anchor: Timestamp,
+    degraded: bool,
+}
+
+async fn run(
+    home: &Home,
+    config: &Config,
+    mut store: Store,
+    timeline: Timeline,
+    places: Places,
+) -> Result<(), ServeError> {
+    let mut publisher = Publisher::start(home, &store).map_err(environment("open the event log"))?;
+    let address = http::start(config.http, home.db(), publisher.metrics()).await.map_err(environment("serve HTTP"))?;
+    let me = process::identify(std::process::id())
+        .ok_or_else(|| environment("identify this process")(std::io::Error::other("/proc is not there")))?;
+    store.take_lease(me, timeline.at(), Some(&address.to_string()))?;
+    let (inbox, mut events) = mpsc::channel(limits::INBOX_EVENTS_MAX);
+    let live = Live::start(places, timeline.clone(), inbox.clone(), &tokio::runtime::Handle::current())
+        .map_err(|why| ServeError::Environment { what: "watch the world", why })?;
+    let (core, unconfirmed) = Core::open(store, live, config.policy.clone())?;
+    let at = timeline.at();
+    let sweep_every = Span::from_secs(config.sweep_s);
+    let mut shell =
+        Shell { core, publisher, timeline, sweep_every, next_sweep: at, next_anchor: at, degraded: false };
+    shell.announce(me, unconfirmed)?;
+    let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
+    files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)
+        .map_err(environment("write serve.json"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(environment("handle SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
+    let mut batch = vec![Happened { seen_at: at, source: Source::Sweep, event: Event::Started }];
+    let reason = loop {
+        shell.turn(std::mem::take(&mut batch)).await;
+        let wait = shell.pause();
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = events.recv_many(&mut batch, limits::TURN_EVENTS_MAX) => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    };
+    shell.farewell(reason)?;
+    drop(std::fs::remove_file(home.run_dir().join("serve.json")));
+    Ok(())
+}
+
+impl Shell {
+    fn announce(&mut self, me: ProcessId, unconfirmed: u32) -> Result<(), StoreError> {
+        let unfinished = u32::try_from(self.core.fleet().projects().count()).unwrap_or(u32::MAX);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let what = What::OrchestratorStarted { process: me, version, unfinished, unconfirmed };
+        self.journal(what)
+    }
+
+    fn farewell(&mut self, reason: &str) -> Result<(), StoreError> {
+        let anchor = self.timeline.anchor();
+        self.core.store().set_anchor(&anchor)?;
+        self.journal(What::OrchestratorStopped { reason: reason.to_owned() })?;
+        self.core.store().release_lease()
+    }
+
+    fn journal(&mut self, what: What) -> Result<(), StoreError> {
+        let now = self.core.env().now();
+        let entry = self.core.store().journal(Signal::fleet(what), &now)?;
+        self.publisher.publish(&[entry], self.timeline.at());
+        Ok(())
+    }
+
+    /// One turn of the core over what was drained, and over what is due by the clock.
+    async fn turn(&mut self, mut drained: Vec<Happened>) {
+        let at = self.timeline.at();
+        if at >= self.next_sweep {
+            drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
+            self.next_sweep = at + self.sweep_pause();
+        }
+        match self.core.turn(drained) {
+            Ok(report) => {
+                if self.degraded {
+                    self.degraded = false;
+                    tracing::info!("the store works again");
+                }
+                self.publisher.publish(&report.entries, self.timeline.at());
+            }
+            Err(error) => {
+                // Nothing was performed. The next sweep sees everything anew (G15).
+                tracing::error!(%error, "a turn could not be committed; nothing is started or ended meanwhile");
+                self.degraded = true;
+                self.next_sweep = self.timeline.at();
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+        }
+        if at >= self.next_anchor {
+            self.next_anchor = at + ANCHOR_EVERY;
+            let anchor = self.timeline.anchor();
+            if let Err(error) = self.core.store().set_anchor(&anchor) {
+                tracing::warn!(%error, "the timeline's anchor could not be written");
+            }
+        }
+    }
+
+    fn sweep_pause(&self) -> Span {
+        let healthy = matches!(self.core.fleet().tmux, crate::domain::fleet::Tmux::Alive(_)) && !self.degraded;
+        if healthy { self.sweep_every } else { self.sweep_every.min(SWEEP_UNHEALTHY) }
+    }
+
+    /// How long nothing has to be done if nothing happens.
+    fn pause(&self) -> Duration {
+        let next = self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep));
+        Duration::from_micros(next.since(self.timeline.at()).0)
+    }
+}
+
+/// A moment for a command that is not `orch serve`: the store's timeline, read on.
+///
+/// # Errors
+/// If the clock or the system's entropy cannot be read.
+pub fn moment(store: &mut Store) -> Result<crate::domain::time::Now, ServeError> {
+    let stored = store.anchor()?;
+    let timeline = Timeline::resume(stored.as_ref()).map_err(environment("read the clock"))?;
+    if stored.is_none() {
+        store.set_anchor(&timeline.anchor())?;
+    }
+    let mut draws = Draws::from_system().map_err(environment("draw entropy"))?;
+    Ok(timeline.now(&mut draws))
+}

@@ -1,0 +1,71 @@
+//! Why the store could not do something; each variant says what a person can do about it.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// An error of the store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// There is no database.
+    #[error("no database at {0}: run `orch init` first")]
+    Missing(PathBuf),
+    /// The file is not one of ours.
+    #[error("{path} is not an orchestrator database: {why}")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+    },
+    /// It was written by a newer version.
+    #[error("{path} has schema {found}, this program knows up to {known}: use the newer program")]
+    TooNew {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest one known here.
+        known: i64,
+    },
+    /// It is damaged.
+    #[error("{path} is damaged: {why}")]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What the check said.
+        why: String,
+    },
+    /// The queue holds as many projects as it may.
+    #[error("the queue is full: {0} projects wait; finish or cancel some first")]
+    QueueFull(usize),
+    /// The row is not as this process last read it: somebody else wrote.
+    #[error("{0} was changed by somebody else since it was read")]
+    Conflict(String),
+    /// A decision did not fit what is in the database: a defect of ours.
+    #[error("refused to write an inconsistent decision: {0}")]
+    Inconsistent(String),
+    /// A value in the database cannot be read.
+    #[error("cannot read {what}: {why}")]
+    Unreadable {
+        /// Which value.
+        what: String,
+        /// Why not.
+        why: String,
+    },
+    /// SQLite refused.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A migration failed.
+    #[error("migrating the database: {0}")]
+    Migration(#[from] rusqlite_migration::Error),
+    /// A value could not be written as JSON.
+    #[error("encoding: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// A value that could not be read.
+    pub(super) fn unreadable(what: impl Into<String>, why: impl ToString) -> Self {
+        Self::Unreadable { what: what.into(), why: why.to_string() }
+    }
+}

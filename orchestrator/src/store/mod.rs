@@ -1,0 +1,26 @@
+//! The database: the only module that knows SQL, and the one source of truth.
+//!
+//! Its face is narrow on purpose (DESIGN.md, section 11): open, load the fleet, commit a decision, read the journal,
+//! enqueue. A commit is one immediate transaction: legal moves by compare-and-set, their events, the outbox, the
+//! attempts, the evidence. It either happens as a whole or leaves everything as it was, and after an error the
+//! caller must read again: memory is never trusted over the file (G15).
+//!
+//! What recovery may assume: after [`Store::commit`] returned, everything in it survives a crash of this process
+//! (WAL, synchronous=FULL); if it did not return, either all of it is there or none.
+
+mod anchor;
+mod error;
+mod migrate;
+mod open;
+mod queue;
+mod read;
+mod status;
+mod write;
+
+pub use anchor::anchor;
+pub use error::StoreError;
+pub use migrate::SCHEMA_VERSION;
+pub use open::{Mode, Store};
+pub use queue::Accepted;
+pub use status::{LeaseRow, OutboxRow, ProjectRow, RoleRow};
+pub use write::{Settlement, Turn};

@@ -1,0 +1,135 @@
+//! Opening: which file, in which mode, with which settings.
+
+use super::error::StoreError;
+use super::migrate;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+
+/// Marks the file as ours (`PRAGMA application_id`): the bytes "orch".
+const APPLICATION_ID: i64 = 0x6f72_6368;
+
+/// How to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Make it if it is not there (`orch init`, nothing else).
+    Create,
+    /// It must be there; read and write.
+    Existing,
+    /// It must be there; only read.
+    ReadOnly,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) connection: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the database file.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with the file; it is left untouched.
+    pub fn open(path: &Path, mode: Mode) -> Result<Self, StoreError> {
+        // An existence test first: SQLite would take an empty or missing file for a valid empty database.
+        let there = path.try_exists().unwrap_or(false);
+        if mode != Mode::Create {
+            if !there {
+                return Err(StoreError::Missing(path.to_owned()));
+            }
+            if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+                return Err(StoreError::Foreign { path: path.to_owned(), why: "it is empty".to_owned() });
+            }
+        }
+        let access = match mode {
+            Mode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Mode::Existing => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Mode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let mut store = Self { connection, path: path.to_owned() };
+        store.settings(mode)?;
+        store.identify(mode, there)?;
+        Ok(store)
+    }
+
+    /// Takes a connection that somebody else opened (the simulator's in-memory one) and makes it a store.
+    ///
+    /// # Errors
+    /// If the schema cannot be set up on it.
+    pub fn from_connection(connection: Connection) -> Result<Self, StoreError> {
+        let mut store = Self { connection, path: PathBuf::from(":memory:") };
+        store.connection.pragma_update(None, "foreign_keys", true)?;
+        store.identify(Mode::Create, false)?;
+        Ok(store)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn settings(&self, mode: Mode) -> Result<(), StoreError> {
+        let db = &self.connection;
+        db.busy_timeout(std::time::Duration::from_millis(5_000))?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        db.pragma_update(None, "trusted_schema", false)?;
+        db.pragma_update(None, "cell_size_check", true)?;
+        if mode != Mode::ReadOnly {
+            // WAL with FULL: a commit that returned survives even a power cut (G1); measured as affordable.
+            db.pragma_update(None, "journal_mode", "WAL").map_err(|error| self.not_ours(&error))?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+        }
+        db.set_prepared_statement_cache_capacity(128);
+        Ok(())
+    }
+
+    /// Checks that the file is ours and of a version we know, and makes the schema in a new one.
+    fn identify(&mut self, mode: Mode, there: bool) -> Result<(), StoreError> {
+        let number = |db: &Connection, name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let id = number(&self.connection, "application_id").map_err(|error| self.not_ours(&error))?;
+        let version = number(&self.connection, "user_version").map_err(|error| self.not_ours(&error))?;
+        if mode == Mode::Create && id == 0 && version == 0 && !there {
+            self.connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            return migrate::migrate(&mut self.connection);
+        }
+        if id != APPLICATION_ID {
+            let why = format!("its application_id is {id:#x}");
+            return Err(StoreError::Foreign { path: self.path.clone(), why });
+        }
+        if version > migrate::SCHEMA_VERSION {
+            let known = migrate::SCHEMA_VERSION;
+            return Err(StoreError::TooNew { path: self.path.clone(), found: version, known });
+        }
+        if version < migrate::SCHEMA_VERSION && mode != Mode::ReadOnly {
+            migrate::migrate(&mut self.connection)?;
+        }
+        Ok(())
+    }
+
+    fn not_ours(&self, error: &rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => {
+                StoreError::Foreign { path: self.path.clone(), why: "it is not an SQLite database".to_owned() }
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Corrupt { path: self.path.clone(), why: error.to_string() }
+            }
+            _ => StoreError::Foreign { path: self.path.clone(), why: error.to_string() },
+        }
+    }
+
+    /// Reads every page's structure once; done by `orch serve` before it trusts the file.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the check's own words.
+    pub fn quick_check(&self) -> Result<(), StoreError> {
+        let verdict: String = self.connection.query_row("PRAGMA quick_check", [], |row| row.get(0))?;
+        if verdict == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt { path: self.path.clone(), why: verdict })
+    }
+}

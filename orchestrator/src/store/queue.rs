@@ -1,0 +1,85 @@
+//! Accepting projects (G1).
+
+use super::error::StoreError;
+use super::open::Store;
+use super::write::{append, micros};
+use crate::domain::id::ProjectId;
+use crate::domain::limits;
+use crate::domain::signal::{Signal, What};
+use crate::domain::spec::Spec;
+use crate::domain::time::Now;
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
+
+/// The answer to an enqueue; given only after COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The project.
+    pub id: ProjectId,
+    /// Whether it is new; false if the idempotency key was known already.
+    pub new: bool,
+}
+
+impl Store {
+    /// Accepts a project into the queue, or answers the one that was accepted under the same key before.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueFull`], or what SQLite says; nothing was accepted.
+    pub fn enqueue(&mut self, spec: &Spec, now: &Now) -> Result<Accepted, StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(key) = &spec.key {
+            let known =
+                tx.query_row("SELECT id FROM project WHERE key = ?1", [key], |row| row.get::<_, i64>(0)).optional()?;
+            if let Some(id) = known {
+                return Ok(Accepted { id: ProjectId(id), new: false });
+            }
+        }
+        let waiting: i64 = tx.query_row("SELECT count(*) FROM project WHERE state = 'queued'", [], |row| row.get(0))?;
+        if usize::try_from(waiting).unwrap_or(usize::MAX) >= limits::QUEUE_PROJECTS_MAX {
+            return Err(StoreError::QueueFull(limits::QUEUE_PROJECTS_MAX));
+        }
+        let installation: String =
+            tx.query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))?;
+        let id: i64 = tx.query_row(
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'project'), 0) + 1",
+            [],
+            |row| row.get(0),
+        )?;
+        tx.execute(
+            "INSERT INTO project (id, title, slug, key, batch, priority, spec, state, enqueued_us, state_us, breaker)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?8, ?9)",
+            params![
+                id,
+                spec.title,
+                format!("p{id}-{installation}"),
+                spec.key,
+                spec.batch,
+                spec.priority,
+                serde_json::to_string(spec)?,
+                micros(now.at),
+                serde_json::to_string(&crate::domain::breaker::Breaker::default())?,
+            ],
+        )?;
+        for (ordinal, role) in (0_i64..).zip(&spec.roles) {
+            tx.execute(
+                "INSERT INTO role (project_id, ordinal, name, state) VALUES (?1, ?2, ?3, 'absent')",
+                params![id, ordinal, role.name.0],
+            )?;
+        }
+        let roles = u32::try_from(spec.roles.len()).unwrap_or(u32::MAX);
+        let what = What::ProjectEnqueued { title: spec.title.clone(), roles };
+        let signal = Signal { project_id: Some(ProjectId(id)), agent_role: None, epoch: None, session: None, what };
+        append(&tx, signal, now)?;
+        tx.commit()?;
+        Ok(Accepted { id: ProjectId(id), new: true })
+    }
+
+    /// The installation's short mark, part of every branch name, so that two installations on one repository do not
+    /// meet. Set once, from four hexadecimal digits.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn set_installation(&mut self, mark: &str) -> Result<(), StoreError> {
+        self.connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('installation', ?1)", [mark])?;
+        Ok(())
+    }
+}
