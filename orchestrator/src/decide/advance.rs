@@ -104,7 +104,7 @@ fn worktree_names(project: &Project, role: &Role, epoch: Epoch) -> (String, Stri
 
 /// The files that a role's worktree gets, CLAUDE.md first.
 fn ensure_files(project: &Project, role: &Role, spec: &RoleSpec) -> Effect {
-    let brief = brief::brief_file(&project.spec, spec, project.id, project.epoch.next());
+    let brief = brief::brief_file(&project.spec, spec, project.id);
     let files = vec![
         FileToWrite { path: judge::CLAUDE_MD_PATH.to_owned(), content: spec.claude_md.clone() },
         FileToWrite { path: brief::IGNORE_PATH.to_owned(), content: brief::IGNORE_CONTENT.into() },
@@ -204,7 +204,8 @@ fn intended_session(draft: &mut Draft<'_, '_>) -> (String, crate::domain::id::To
     for role in &mut draft.p.roles {
         role.pane = None;
     }
-    draft.p.session = Some(SessionRef { name: name.clone(), token: token.clone(), is: SessionIs::Intended, server: None });
+    draft.p.session =
+        Some(SessionRef { name: name.clone(), token: token.clone(), is: SessionIs::Intended, server: None });
     (name, token)
 }
 

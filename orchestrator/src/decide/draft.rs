@@ -33,10 +33,6 @@ impl<'a> Cursor<'a> {
         self.fleet
     }
 
-    pub(super) fn at(&self) -> Timestamp {
-        self.now.at
-    }
-
     pub(super) fn tell(&mut self, signal: Signal) {
         self.out.signals.push(signal);
     }

@@ -59,18 +59,29 @@ fn recover(draft: &mut Draft<'_, '_>, cause: FailureKind) {
     let at = draft.at();
     let policy = draft.fleet().policy.clone();
     match draft.p.breaker.admit(at, &policy) {
-        Admission::Attempt(attempt) => {
+        Admission::Attempt(_) => {
             let made = draft.p.incident.as_ref().map_or(0, |incident| incident.attempts);
             let delay = backoff(made, &policy, draft.rng());
-            if delay == Span(0) {
-                start_attempt(draft, attempt, cause, false);
-            } else if let Some(incident) = &mut draft.p.incident {
+            if let Some(incident) = &mut draft.p.incident {
                 incident.retry_at = Some(at + delay);
+            }
+            if delay > Span(0) {
                 draft.tell(What::RecoveryDelayed { delay });
             }
+            attempt_if_due(draft);
         }
         Admission::Probe => start_attempt(draft, 1, cause, true),
         Admission::Refused(_) => refuse(draft, cause),
+    }
+}
+
+/// Starts the attempt that is due, once nothing of the time before it is under way: five roles that fail together
+/// are one failure, not five attempts, and what is still being gathered as evidence belongs to the same incident.
+pub(super) fn attempt_if_due(draft: &mut Draft<'_, '_>) {
+    let at = draft.at();
+    let due = draft.p.incident.as_ref().and_then(|incident| incident.retry_at).is_some_and(|due| due <= at);
+    if draft.p.state() == ProjectState::Recovering && due && !draft.p.is_busy() {
+        start_delayed(draft);
     }
 }
 
@@ -156,12 +167,7 @@ pub(super) fn recovered(draft: &mut Draft<'_, '_>) {
 pub(super) fn due(draft: &mut Draft<'_, '_>) {
     let at = draft.at();
     match draft.p.state() {
-        ProjectState::Recovering => {
-            let due = draft.p.incident.as_ref().and_then(|incident| incident.retry_at).is_some_and(|due| due <= at);
-            if due {
-                start_delayed(draft);
-            }
-        }
+        ProjectState::Recovering => attempt_if_due(draft),
         ProjectState::Suspended if draft.p.reason == Some(SuspendReason::Breaker) => {
             if draft.p.breaker.retry_at.is_some_and(|due| due <= at) {
                 probe(draft);

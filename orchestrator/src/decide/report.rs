@@ -62,10 +62,10 @@ fn take(draft: &mut Draft<'_, '_>, index: usize, report: &Report) {
 /// Notes a sign of life, rarely enough that a busy agent does not keep the disk busy.
 fn note_progress(draft: &mut Draft<'_, '_>, index: usize) {
     let at = draft.at();
-    if let Some(role) = draft.p.roles.get_mut(index) {
-        if role.last_progress.is_none_or(|last| at.since(last) >= limits::PROGRESS_WRITE_EVERY) {
-            role.last_progress = Some(at);
-        }
+    if let Some(role) = draft.p.roles.get_mut(index)
+        && role.last_progress.is_none_or(|last| at.since(last) >= limits::PROGRESS_WRITE_EVERY)
+    {
+        role.last_progress = Some(at);
     }
 }
 

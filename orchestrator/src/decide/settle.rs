@@ -41,6 +41,7 @@ pub(super) fn settled(
             Ok(fact) => found(draft, &slot, fact),
             Err(failure) => failed(draft, &slot, failure),
         }
+        fault::attempt_if_due(draft);
     });
 }
 
@@ -119,7 +120,10 @@ fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked:
     let restored = role.process.is_some() || !parked.is_empty();
     role.claude_md = Some(due);
     if restored {
-        draft.tell_role(index, What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() });
+        draft.tell_role(
+            index,
+            What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() },
+        );
     }
     advance::advance(draft);
 }
@@ -154,6 +158,7 @@ fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
         | FailureKind::AgentExited
         | FailureKind::AgentLost
         | FailureKind::AgentReported
+        | FailureKind::NameConflict
         | FailureKind::SubprocessFailed
         | FailureKind::SpawnFailed
         | FailureKind::TimedOut
@@ -180,10 +185,8 @@ fn mark(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let worktree_gone = failure.kind == FailureKind::WorktreeInvalid;
     let claude_md_gone = failure.argv.last().is_some_and(|path| path == judge::CLAUDE_MD_PATH);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
-    if worktree_gone {
-        if let Some(worktree) = &mut role.worktree {
-            worktree.ready = false;
-        }
+    if worktree_gone && let Some(worktree) = &mut role.worktree {
+        worktree.ready = false;
     }
     if worktree_gone || claude_md_gone {
         role.claude_md = None;
@@ -242,10 +245,10 @@ fn remains_ended(draft: &mut Draft<'_, '_>, tokens: &[Token]) {
         }
         draft.role_step(index, RoleEvent::Died);
     }
-    if let Some(session) = &mut draft.p.session {
-        if tokens.contains(&session.token) {
-            session.is = SessionIs::Gone;
-        }
+    if let Some(session) = &mut draft.p.session
+        && tokens.contains(&session.token)
+    {
+        session.is = SessionIs::Gone;
     }
     draft.p.stale.retain(|token| !tokens.contains(token));
 }
@@ -320,7 +323,12 @@ fn suspicion_answered(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains
         return;
     }
     let kind = if remains.session_present { FailureKind::AgentLost } else { FailureKind::SessionDied };
-    let ending = Ending::Lost("its pane is gone and its process runs on outside tmux".to_owned());
+    let why = if remains.session_present {
+        "its pane is gone and its process runs on outside tmux"
+    } else {
+        "tmux answered and no longer has the session; the agent's process had not ended yet"
+    };
+    let ending = Ending::Lost(why.to_owned());
     let failure = observe::explain(draft, index, kind, ending, rest(remains, None));
     draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
     if !remains.session_present {
@@ -434,11 +442,9 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
             draft.tell_role(index, What::DeathExplained { failure: Box::new(lost.clone()) });
             fault::fault_or_join(draft, Some(index), lost);
         }
-        // A respawn whose outcome is unknown: whatever came of it must be gone before the next attempt.
-        RoleState::Starting if role.process.is_none() => {
-            fault::condemn(draft, index);
-            fault::fault(draft, Some(index), failure.clone());
-        }
+        // A respawn whose outcome is unknown keeps its token: the next attempt asks for the same incarnation again
+        // and finds by that token what came of it (T8).
+        RoleState::Starting if role.process.is_none() => fault::fault(draft, Some(index), failure.clone()),
         // A brief that could not be handed over is handed over again when its acknowledgement is overdue; a
         // suspicion that could not be answered is raised again by the next sweep.
         RoleState::Starting
@@ -472,8 +478,9 @@ fn project_effect_failed(draft: &mut Draft<'_, '_>, failure: &Failure) {
         fault::give_up(draft, FailureKind::Invalid);
         return;
     }
-    if draft.p.state() == ProjectState::Launching {
-        // The session's outcome is unknown: everything that was asked for must be gone before the next attempt.
+    if failure.kind == FailureKind::NameConflict {
+        // That name will never be ours: the next attempt takes a new epoch, and so a new one. Any other failed
+        // launch has an unknown outcome and keeps its names and tokens; the next attempt adopts what came of it.
         let intended = draft.p.session.as_ref().filter(|session| session.is == SessionIs::Intended);
         if let Some(token) = intended.map(|session| session.token.clone()) {
             draft.p.stale.push(token);

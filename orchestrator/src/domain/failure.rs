@@ -47,6 +47,8 @@ pub enum FailureKind {
     ResourceChanged,
     /// The role's worktree is not usable.
     WorktreeInvalid,
+    /// The name of a session of ours is taken by somebody else's.
+    NameConflict,
     /// A program that was run for the project (git, tmux) failed.
     SubprocessFailed,
     /// A program could not be started at all.

@@ -360,6 +360,8 @@ impl Project {
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         let retry = match self.state {
+            // While something is under way its settlement wakes the project.
+            ProjectState::Recovering if self.is_busy() => None,
             ProjectState::Recovering => self.incident.as_ref().and_then(|incident| incident.retry_at),
             ProjectState::Suspended if self.reason == Some(SuspendReason::Breaker) => self.breaker.retry_at,
             ProjectState::Queued

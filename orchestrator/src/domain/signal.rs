@@ -1,7 +1,7 @@
 //! What is told to the world: the journal's entries, one closed enumeration.
 //!
 //! A signal is committed to the `events` table in the transaction of the change it tells of, then mirrored to the
-//! NDJSON log, and metrics are the fold of the journal (S11, S12). Tests and the chaos harness read these, never the
+//! NDJSON log, and metrics are the fold of the journal (S11, S12). Tests and whoever checks the orchestrator read these, never the
 //! text of a log line.
 
 use super::breaker::BreakerState;

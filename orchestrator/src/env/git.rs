@@ -383,10 +383,13 @@ fn hinted(failure: Failure, hint: String) -> Failure {
     if matches!(failure.ending, Ending::Code(_)) { Failure { hint: Some(hint), ..failure } } else { failure }
 }
 
-/// Whether another git process held a lock: "Unable to create 'X.lock': File exists", in any command.
+/// Whether another git process was in the way: it held a lock ("Unable to create 'X.lock': File exists", in any
+/// command), or was seen in the middle of its own `worktree add`, which registers a worktree before it has written
+/// all of the registration ("failed to read .git/worktrees/X/commondir: Success", seen with git 2.47 under load).
 fn is_contention(failure: &Failure) -> bool {
     let text = failure.stderr.text().unwrap_or_default();
     text.contains(".lock': File exists")
+        || (text.contains("failed to read") && text.contains("/commondir"))
         || (text.contains("could not lock config file") && text.contains("File exists"))
 }
 

@@ -8,10 +8,12 @@ use crate::store::Store;
 use std::io::Write;
 use std::sync::Arc;
 
-pub(super) struct Publisher { log: std::fs::File }
+pub(super) struct Publisher {
+    log: std::fs::File,
+}
 impl Publisher {
     pub(super) fn start(home: &Home, _store: &Store) -> std::io::Result<Self> {
-        Ok(Self{log: std::fs::OpenOptions::new().create(true).append(true).open(home.logs().join("events.ndjson"))?})
+        Ok(Self { log: std::fs::OpenOptions::new().create(true).append(true).open(home.logs().join("events.ndjson"))? })
     }
     pub(super) fn publish(&mut self, entries: &[Entry], at: Timestamp) {
         for e in entries {
@@ -21,5 +23,7 @@ impl Publisher {
             tracing::info!("{v}");
         }
     }
-    pub(super) fn metrics(&self) -> Render { Arc::new(|_| Ok(String::new())) }
+    pub(super) fn metrics(&self) -> Render {
+        Arc::new(|_| Ok(String::new()))
+    }
 }

@@ -111,10 +111,9 @@ fn take_lock(home: &Home) -> Result<File, ServeError> {
 
 fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeError> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
-    let socket = home.socket(runtime_dir.as_deref()).map_err(|error| ServeError::Environment {
-        what: "place the tmux socket",
-        why: error.to_string(),
-    })?;
+    let socket = home
+        .socket(runtime_dir.as_deref())
+        .map_err(|error| ServeError::Environment { what: "place the tmux socket", why: error.to_string() })?;
     // The server keeps the environment it is started with and hands it to every agent: an allow-list (T19, G17).
     let mut env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -153,7 +152,7 @@ async fn run(
     timeline: Timeline,
     places: Places,
 ) -> Result<(), ServeError> {
-    let mut publisher = Publisher::start(home, &store).map_err(environment("open the event log"))?;
+    let publisher = Publisher::start(home, &store).map_err(environment("open the event log"))?;
     let address = http::start(config.http, home.db(), publisher.metrics()).await.map_err(environment("serve HTTP"))?;
     let me = process::identify(std::process::id())
         .ok_or_else(|| environment("identify this process")(std::io::Error::other("/proc is not there")))?;
@@ -164,8 +163,7 @@ async fn run(
     let (core, unconfirmed) = Core::open(store, live, config.policy.clone())?;
     let at = timeline.at();
     let sweep_every = Span::from_secs(config.sweep_s);
-    let mut shell =
-        Shell { core, publisher, timeline, sweep_every, next_sweep: at, next_anchor: at, degraded: false };
+    let mut shell = Shell { core, publisher, timeline, sweep_every, next_sweep: at, next_anchor: at, degraded: false };
     shell.announce(me, unconfirmed)?;
     let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
     files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)

@@ -136,10 +136,10 @@ impl Store {
                 branch: row.get(6)?,
                 last_progress: row.get::<_, Option<i64>>(7)?.map(|at| Timestamp(at.cast_unsigned())),
             };
-            if let Ok(at) = projects.binary_search_by_key(&owner, |project| project.id) {
-                if let Some(project) = projects.get_mut(at) {
-                    project.roles.push(role);
-                }
+            if let Ok(at) = projects.binary_search_by_key(&owner, |project| project.id)
+                && let Some(project) = projects.get_mut(at)
+            {
+                project.roles.push(role);
             }
         }
         Ok(projects)

@@ -289,10 +289,9 @@ fn record_failure(tx: &Transaction<'_>, entry: &Entry, failure: &Failure) -> Res
 
 /// The name under which serde writes a field-less enum.
 fn name_of(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    match serde_json::to_value(value)? {
-        serde_json::Value::String(name) => Ok(name),
-        other => Err(StoreError::Inconsistent(format!("{other} is not a name"))),
-    }
+    let value = serde_json::to_value(value)?;
+    let name = value.as_str().map(str::to_owned);
+    name.ok_or_else(|| StoreError::Inconsistent(format!("{value} is not a name")))
 }
 
 /// As SQLite keeps it; the timeline reaches i64's end in 292,000 years.

@@ -17,7 +17,7 @@ pub const BRIEF_LINE_BYTES_MAX: usize = 200;
 
 /// The Markdown file the agent reads: the brief byte for byte, then who it is and how it reports (B74).
 #[must_use]
-pub fn brief_file(spec: &Spec, role: &RoleSpec, project: ProjectId, epoch: Epoch) -> String {
+pub fn brief_file(spec: &Spec, role: &RoleSpec, project: ProjectId) -> String {
     let brief = &spec.brief;
     let title = &spec.title;
     let name = &role.name;
@@ -28,7 +28,7 @@ pub fn brief_file(spec: &Spec, role: &RoleSpec, project: ProjectId, epoch: Epoch
 
 # How you report
 
-You are the role `{name}` of project {project} ({title}), epoch {epoch}. Your role is described in CLAUDE.md.
+You are the role `{name}` of project {project} ({title}). Your role is described in CLAUDE.md.
 Report with these commands, from this terminal:
 
 - Now, before anything else, that you have read this:
@@ -88,7 +88,7 @@ mod tests {
             roles: vec![role.clone()],
             resources: vec![],
         };
-        brief_file(&spec, &role, ProjectId(3), Epoch(2))
+        brief_file(&spec, &role, ProjectId(3))
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         let file = file("Do it.");
         let at = |piece: &str| file.find(piece).unwrap_or_else(|| panic!("{piece} is in {file}"));
         let order = [
-            "`developer` of project 3 (Mobile app), epoch 2",
+            "`developer` of project 3 (Mobile app).",
             "\"$ORCH_BIN\" agent ack\n",
             "\"$ORCH_BIN\" agent progress \"",
             "\"$ORCH_BIN\" agent done --summary \"",

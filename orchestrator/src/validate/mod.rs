@@ -6,7 +6,7 @@
 //!
 //! - [`spec`]: a spec file, read into a [`spec::Draft`] and finished into a [`crate::domain::spec::Spec`].
 //! - [`text`]: names, titles, paths, escaping.
-//! - [`file`]: reading a regular file that may turn out to be anything.
+//! - [`mod@file`]: reading a regular file that may turn out to be anything.
 //! - [`table`]: TOML with the place of every value.
 //! - [`judge`]: what was found in a worktree, held against what must be there. Pure.
 //! - [`brief`]: what the agent is told, as bytes. Pure.

@@ -831,6 +831,27 @@ min_bytes = 1
     }
 
     #[test]
+    fn no_order_of_headers_and_keys_makes_it_panic() {
+        let lines = prop::sample::select(vec![
+            "[a]",
+            "[[a]]",
+            "[a.b]",
+            "[[a.b]]",
+            "[b]",
+            "a=1",
+            "a.b=1",
+            "a.b.a=1",
+            "a={}",
+            "a={b.a=1}",
+            "a=[]",
+            "a=[{}]",
+        ]);
+        for_all(proptest::collection::vec(lines, 0..9), |case, lines| {
+            let _ = case.read(lines.join("\n").as_bytes());
+        });
+    }
+
+    #[test]
     fn no_mutation_of_a_whole_spec_makes_it_panic() {
         let mutation = (0..WHOLE.len(), 0_usize..40, proptest::collection::vec(any::<u8>(), 0..12));
         for_all(mutation, |case, (at, drop, put)| {

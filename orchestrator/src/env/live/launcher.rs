@@ -129,14 +129,14 @@ fn check(manifest: &Manifest) -> Result<(), LaunchError> {
     std::env::set_current_dir(&manifest.cwd)
         .map_err(|source| LaunchError::Worktree { path: manifest.cwd.clone(), source })?;
     let limits = InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX };
-    match files::inspect(&manifest.cwd.join("CLAUDE.md"), limits) {
-        Found::Regular { size, sha256, .. }
-            if size == manifest.claude_md.size && sha256 == manifest.claude_md.sha256 =>
-        {
-            Ok(())
-        }
-        found => Err(LaunchError::ClaudeMd { path: manifest.cwd.clone(), found: format!("{found:?}") }),
+    let found = files::inspect(&manifest.cwd.join("CLAUDE.md"), limits);
+    if let Found::Regular { size, sha256, .. } = &found
+        && *size == manifest.claude_md.size
+        && *sha256 == manifest.claude_md.sha256
+    {
+        return Ok(());
     }
+    Err(LaunchError::ClaudeMd { path: manifest.cwd.clone(), found: format!("{found:?}") })
 }
 
 fn become_agent(manifest: &Manifest, stderr: File) -> LaunchError {
@@ -147,11 +147,7 @@ fn become_agent(manifest: &Manifest, stderr: File) -> LaunchError {
             source: std::io::Error::other("its descriptor cannot be copied"),
         };
     };
-    let source = Command::new(&program)
-        .args(manifest.argv.iter().skip(1))
-        .envs(&manifest.env)
-        .stderr(stderr)
-        .exec();
+    let source = Command::new(&program).args(manifest.argv.iter().skip(1)).envs(&manifest.env).stderr(stderr).exec();
     let error = LaunchError::Exec { program, source };
     drop(writeln!(said, "orch: cannot start the agent: {error}"));
     error

@@ -78,10 +78,11 @@ pub(super) async fn keep(world: World) {
 /// A server that lives without its socket is asked to make it again, before another is started beside it (T10).
 fn revive_socket(world: &World, server: ServerId) {
     let alive = process::is_alive(ProcessId { pid: server.pid, start: server.start });
-    if alive && !world.places.tmux.socket.exists() {
-        if let Err(error) = tmux::recreate_socket(server) {
-            tracing::warn!(%error, "the tmux server could not be asked for its socket");
-        }
+    if alive
+        && !world.places.tmux.socket.exists()
+        && let Err(error) = tmux::recreate_socket(server)
+    {
+        tracing::warn!(%error, "the tmux server could not be asked for its socket");
     }
 }
 

@@ -22,8 +22,9 @@ use crate::domain::project::Project;
 use crate::domain::time::Now;
 use crate::spool;
 use link::Link;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use watches::Watches;
@@ -50,6 +51,22 @@ struct World {
     timeline: Timeline,
     inbox: mpsc::Sender<Happened>,
     link: Link,
+    turns: Turns,
+}
+
+/// Whose turn it is to make a worktree, per repository: git's own `worktree add` is not safe beside another of the
+/// same repository (it reads registrations that the other has only half written).
+#[derive(Clone, Default)]
+struct Turns(Arc<Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>>);
+
+impl Turns {
+    async fn take(&self, repo: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(repo.to_owned()).or_default())
+        };
+        turn.lock_owned().await
+    }
 }
 
 impl World {
@@ -87,7 +104,7 @@ impl Live {
     ) -> Result<Self, String> {
         let draws = Draws::from_system().map_err(|error| format!("draw entropy: {error}"))?;
         let link = Link::new();
-        let world = World { places: Arc::new(places), timeline, inbox, link };
+        let world = World { places: Arc::new(places), timeline, inbox, link, turns: Turns::default() };
         let watches = Watches::start(&world, runtime)?;
         runtime.spawn(link::keep(world.clone()));
         Ok(Self { world, runtime: runtime.clone(), draws, watches })

@@ -53,7 +53,9 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
                 branch: branch.clone(),
                 base: base.clone(),
             };
+            let turn = world.turns.take(repo).await;
             let made = world.places.git.ensure_worktree(&wanted).await;
+            drop(turn);
             let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
             Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created })
         }
@@ -154,10 +156,11 @@ fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<F
         }
     }
     let first = files.first().map(|file| worktree.join(&file.path)).unwrap_or_default();
-    match files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX }) {
-        Found::Regular { size, sha256, .. } => Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked }),
-        other => Err(format!("read back {}: {other:?}", first.display())),
+    let found = files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX });
+    if let Found::Regular { size, sha256, .. } = found {
+        return Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked });
     }
+    Err(format!("read back {}: {found:?}", first.display()))
 }
 
 async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
@@ -203,8 +206,9 @@ async fn ensure_session(
         Created::New => false,
         Created::Adopted => true,
         Created::Conflict => {
-            let message = "a session of that name exists and is not ours".to_owned();
-            return Err(failed(TmuxError::Refused { argv: words(ordered), message }));
+            let message = format!("a session named {session} exists and is not ours");
+            let refused = failed(TmuxError::Refused { argv: words(ordered), message });
+            return Err(Failure { kind: FailureKind::NameConflict, ..refused });
         }
     };
     let seen = tmux::list_panes(&control).await.map_err(failed)?;
@@ -228,9 +232,8 @@ async fn respawn(
 ) -> Result<Fact, Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let launched = launcher::pane(world, launch).map_err(|error| {
-        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
-    })?;
+    let launched = launcher::pane(world, launch)
+        .map_err(|error| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string()))?;
     // A pane that somebody closed is not there to be used again: the role gets a new window.
     let pane = match pane {
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),

@@ -25,7 +25,10 @@ pub use client::{Control, Notice, TmuxConfig};
 pub use command::Command;
 pub use error::TmuxError;
 pub use input::{capture, clear_line, paste_line, press_enter};
-pub use ops::{Created, LaunchPane, PaneEnd, create_session, kill_server, kill_session, list_panes, list_session_panes, pane_end, respawn, session_present};
+pub use ops::{
+    Created, LaunchPane, PaneEnd, create_session, kill_server, kill_session, list_panes, list_session_panes, pane_end,
+    respawn, session_present,
+};
 pub use orphan::reap_orphaned_clients;
 pub use parse::Pane;
 pub use server::{ServerId, Version, check_socket, recreate_socket, version};

@@ -1,0 +1,7 @@
+//! Everything that is tested through the public face, in one binary.
+
+mod breaker;
+mod incidents;
+mod scripted;
+mod states;
+mod store_contract;

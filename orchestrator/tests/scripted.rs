@@ -1,0 +1,352 @@
+//! A scripted world: the real core, store and decisions over a world that does as it is told.
+//!
+//! Time is virtual, entropy is counted, effects succeed after a fixed delay unless the script says otherwise. It is a
+//! stage for stories, not a model of tmux; the simulator is.
+
+use orchestrator::domain::effect::{Effect, Launch, Ordered, RoleLook};
+use orchestrator::domain::event::{
+    Event, Fact, FileFound, FileIs, Happened, Head, PaneEnd, PaneSeen, PaneUp, Remains, Report, RoleFound, Source,
+};
+use orchestrator::domain::failure::{Failure, Stderr};
+use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::project::{Pin, Project};
+use orchestrator::domain::signal::Entry;
+use orchestrator::domain::spec::{RoleSpec, Spec};
+use orchestrator::domain::time::{Now, Span, Timestamp, WallTime};
+use orchestrator::env::{Env, SpoolItem};
+use orchestrator::runtime::Core;
+use orchestrator::store::{Mode, Store};
+use orchestrator::validate::judge;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long any effect takes.
+const EFFECT: Span = Span::from_millis(2);
+/// How long an agent takes to acknowledge its brief.
+const ACK: Span = Span::from_millis(5);
+
+/// An agent of the scripted world.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub(crate) launch: Launch,
+    pub(crate) process: ProcessId,
+    pub(crate) pane: String,
+    pub(crate) alive: bool,
+    /// What tmux would say of its end.
+    pub(crate) end: PaneEnd,
+}
+
+/// What the script may change.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    /// Effects that fail: by name, how the next ones fail, first to last.
+    pub(crate) failures: BTreeMap<&'static str, Vec<Failure>>,
+    /// Effects that are done and nevertheless reported as failed.
+    pub(crate) done_but_failed: BTreeMap<&'static str, Vec<Failure>>,
+    /// Worktrees (role names) whose CLAUDE.md is missing at the moment.
+    pub(crate) missing: BTreeSet<String>,
+    /// Whether agents acknowledge.
+    pub(crate) deaf: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) at: Timestamp,
+    draws: u64,
+    order: u64,
+    events: BTreeMap<(Timestamp, u64), Happened>,
+    pub(crate) sessions: BTreeMap<String, Token>,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) script: Script,
+    next_pid: u32,
+}
+
+pub(crate) const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
+
+impl World {
+    fn new() -> Self {
+        Self {
+            at: Timestamp(0),
+            draws: 0,
+            order: 0,
+            events: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            agents: Vec::new(),
+            script: Script::default(),
+            next_pid: 1_000,
+        }
+    }
+
+    pub(crate) fn push(&mut self, after: Span, source: Source, event: Event) {
+        let at = self.at + after;
+        self.order += 1;
+        self.events.insert((at, self.order), Happened { seen_at: at, source, event });
+    }
+
+    pub(crate) fn agent(&mut self, role: &str) -> &mut Agent {
+        self.agents.iter_mut().rev().find(|agent| agent.launch.role.0 == role).expect("the agent was launched")
+    }
+
+    /// An agent reports.
+    pub(crate) fn report(&mut self, role: &str, after: Span, report: Report) {
+        let launch = self.agent(role).launch.clone();
+        self.push(
+            after,
+            Source::Spool,
+            Event::Reported {
+                project: launch.project,
+                role: launch.role,
+                epoch: launch.epoch,
+                token: launch.token,
+                report,
+            },
+        );
+    }
+
+    /// An agent's process ends; its pane is kept.
+    pub(crate) fn end_agent(&mut self, role: &str, end: PaneEnd) {
+        let agent = self.agent(role);
+        (agent.alive, agent.end) = (false, end);
+        let (launch, process) = (agent.launch.clone(), agent.process);
+        let gone = Event::ProcessGone { project: launch.project, role: launch.role, process };
+        self.push(Span(200), Source::Pidfd, gone);
+    }
+
+    /// A session goes, and its agents with it.
+    pub(crate) fn kill_session(&mut self, name: &str) {
+        self.sessions.remove(name);
+        let mut gone = Vec::new();
+        for agent in self.agents.iter_mut().filter(|agent| agent.alive) {
+            (agent.alive, agent.end) = (false, PaneEnd::Gone);
+            gone.push((agent.launch.clone(), agent.process));
+        }
+        for (launch, process) in gone {
+            let event = Event::ProcessGone { project: launch.project, role: launch.role, process };
+            self.push(Span(200), Source::Pidfd, event);
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch) -> PaneUp {
+        if let Some(known) = self.agents.iter().find(|agent| agent.launch.token == launch.token) {
+            let process = known.alive.then_some(known.process);
+            return PaneUp { role: launch.role.clone(), pane: known.pane.clone(), process };
+        }
+        self.next_pid += 1;
+        let process = ProcessId { pid: self.next_pid, start: u64::from(self.next_pid) };
+        let pane = format!("%{}", self.next_pid - 1_000);
+        self.agents.push(Agent {
+            launch: launch.clone(),
+            process,
+            pane: pane.clone(),
+            alive: true,
+            end: PaneEnd::Alive,
+        });
+        PaneUp { role: launch.role.clone(), pane, process: Some(process) }
+    }
+
+    fn look(&self, looks: &[RoleLook]) -> Vec<RoleFound> {
+        let is = |role: &RoleName, path: &str| {
+            if path == judge::CLAUDE_MD_PATH && self.script.missing.contains(&role.0) {
+                return FileIs::Missing;
+            }
+            FileIs::Regular(judge::pin_of(claude_md(&role.0).as_bytes()))
+        };
+        let found = |look: &RoleLook| RoleFound {
+            role: look.role.clone(),
+            worktree: None,
+            files: look.files.iter().map(|path| FileFound { path: path.clone(), is: is(&look.role, path) }).collect(),
+        };
+        looks.iter().map(found).collect()
+    }
+
+    fn perform(&mut self, ordered: &Ordered) -> Fact {
+        match &ordered.effect {
+            Effect::Preflight { .. } => Fact::Preflighted,
+            Effect::EnsureWorktree { .. } => Fact::WorktreeReady { head_sha: "f00d".to_owned(), created: true },
+            Effect::EnsureFiles { files, .. } => {
+                if let Some(role) = &ordered.role {
+                    self.script.missing.remove(&role.0);
+                }
+                let pin: Pin = judge::pin_of(files[0].content.as_bytes());
+                Fact::FilesReady { claude_md: pin, parked: Vec::new() }
+            }
+            Effect::Look { roles } => Fact::Looked { roles: self.look(roles) },
+            Effect::EndRemains { tokens } => {
+                self.sessions.retain(|_, token| !tokens.contains(token));
+                let mut ended = 0;
+                for agent in self.agents.iter_mut().filter(|agent| tokens.contains(&agent.launch.token)) {
+                    ended += u32::from(std::mem::replace(&mut agent.alive, false));
+                }
+                Fact::RemainsEnded { tokens: tokens.clone(), ended }
+            }
+            Effect::EnsureSession { session, token, launches } => {
+                let adopted = self.sessions.insert(session.clone(), token.clone()).is_some();
+                let panes = launches.iter().map(|launch| self.launch(launch)).collect();
+                Fact::SessionUp { adopted, panes, server: SERVER }
+            }
+            Effect::Respawn { launch, .. } => Fact::AgentUp(self.launch(launch)),
+            Effect::HandBrief { .. } => {
+                if let Some(role) = ordered.role.as_ref().filter(|_| !self.script.deaf) {
+                    self.report(&role.0.clone(), ACK, Report::Ack);
+                }
+                Fact::BriefHanded
+            }
+            Effect::Collect { session, session_token, process, started_at, .. } => {
+                let agent = self.agents.iter().find(|agent| Some(agent.process) == *process);
+                Fact::Collected(Box::new(Remains {
+                    pane: agent.map_or(PaneEnd::Gone, |agent| agent.end),
+                    session_present: self.sessions.get(session) == Some(session_token),
+                    server_changed: false,
+                    alive: agent.is_some_and(|agent| agent.alive),
+                    stderr: Stderr::Empty,
+                    screen: String::new(),
+                    lifetime: started_at.map_or(Span(0), |started| ordered.seen_at.since(started)),
+                }))
+            }
+            Effect::Certify { roles } => {
+                let heads = roles
+                    .iter()
+                    .map(|look| Head { role: look.role.clone(), sha: "beef".to_owned(), dirty: false })
+                    .collect();
+                Fact::Certified { roles: self.look(roles), heads }
+            }
+            Effect::EndSession { session, .. } => {
+                self.sessions.remove(session);
+                Fact::SessionEnded
+            }
+            Effect::ListPanes => unreachable!("answered as a list"),
+        }
+    }
+
+    fn panes(&self) -> Vec<PaneSeen> {
+        let seen = |agent: &Agent| {
+            let (session, token) = self.sessions.iter().next()?;
+            (agent.end != PaneEnd::Gone).then(|| PaneSeen {
+                pane: agent.pane.clone(),
+                pid: agent.process.pid,
+                dead: !agent.alive,
+                session: session.clone(),
+                session_token: Some(token.clone()),
+                role_token: Some(agent.launch.token.clone()),
+            })
+        };
+        self.agents.iter().filter_map(seen).collect()
+    }
+}
+
+impl Env for World {
+    fn now(&mut self) -> Now {
+        self.draws += 1;
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.draws.to_le_bytes());
+        // 2025-09-06T00:00:00Z, the day of the incidents' analysis.
+        let wall = WallTime(1_757_116_800_000_000 + self.at.0.cast_signed());
+        Now { at: self.at, wall, seed }
+    }
+
+    fn submit(&mut self, ordered: Ordered) {
+        if ordered.effect == Effect::ListPanes {
+            let panes = self.panes();
+            self.push(EFFECT, ordered.source, Event::PanesListed { server: SERVER, panes });
+            return;
+        }
+        let name = ordered.effect.name();
+        let next = |queue: &mut BTreeMap<&'static str, Vec<Failure>>| {
+            queue.get_mut(name).filter(|waiting| !waiting.is_empty()).map(|waiting| waiting.remove(0))
+        };
+        let result = if let Some(failure) = next(&mut self.script.failures) {
+            Err(Box::new(failure))
+        } else if let Some(failure) = next(&mut self.script.done_but_failed) {
+            drop(self.perform(&ordered));
+            Err(Box::new(failure))
+        } else {
+            Ok(self.perform(&ordered))
+        };
+        let Ordered { id: effect, project, role, source, .. } = ordered;
+        self.push(EFFECT, source, Event::Settled { effect, project, role, result });
+    }
+
+    fn watch(&mut self, _project: &Project) {}
+
+    fn drain_spool(&mut self) -> Vec<SpoolItem> {
+        Vec::new()
+    }
+
+    fn consume(&mut self, _item: &SpoolItem) {}
+}
+
+/// A story: the core over a scripted world, with everything it told.
+pub(crate) struct Story {
+    pub(crate) core: Core<World>,
+    pub(crate) told: Vec<Entry>,
+    _home: tempfile::TempDir,
+}
+
+impl Story {
+    /// One project with these roles, running.
+    pub(crate) fn begin(title: &str, roles: &[&str], policy: Policy) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut store = Store::open(&home.path().join("orch.db"), Mode::Create).expect("a store");
+        store.set_installation("0042").expect("an installation mark");
+        let mut world = World::new();
+        let now = world.now();
+        store.enqueue(&spec(title, roles), &now).expect("accepted");
+        let told = store.entries_after(orchestrator::domain::id::Seq(0), 10).expect("a journal");
+        let (core, _) = Core::open(store, world, policy).expect("a core");
+        let mut story = Self { core, told, _home: home };
+        story.turn(vec![Happened { seen_at: Timestamp(0), source: Source::Sweep, event: Event::Started }]);
+        let listed = Event::PanesListed { server: SERVER, panes: Vec::new() };
+        story.core.env().push(EFFECT, Source::Control, listed);
+        story
+    }
+
+    pub(crate) fn turn(&mut self, drained: Vec<Happened>) {
+        let report = self.core.turn(drained).expect("a committed turn");
+        self.told.extend(report.entries);
+    }
+
+    /// Lets the world go on until nothing is due within `limit`.
+    pub(crate) fn run(&mut self, limit: Span) {
+        let until = self.core.env().at + limit;
+        loop {
+            let event = self.core.env().events.keys().next().copied();
+            let wake = self.core.next_wake();
+            let due = event.map(|(at, _)| at).into_iter().chain(wake).min();
+            let Some(due) = due.filter(|due| *due <= until) else { break };
+            let world = self.core.env();
+            world.at = world.at.max(due);
+            let key = event.filter(|(at, _)| *at <= due);
+            let happened = key.and_then(|key| world.events.remove(&key));
+            self.turn(happened.into_iter().collect());
+        }
+        self.core.env().at = until;
+    }
+
+    pub(crate) fn project(&self) -> Option<&Project> {
+        self.core.fleet().project(ProjectId(1))
+    }
+}
+
+pub(crate) fn claude_md(role: &str) -> String {
+    format!("You are the {role}.\n")
+}
+
+pub(crate) fn spec(title: &str, roles: &[&str]) -> Spec {
+    let role = |name: &&str| RoleSpec {
+        name: RoleName((*name).to_owned()),
+        command: vec!["agent".to_owned()],
+        claude_md: claude_md(name).into(),
+        env: BTreeMap::new(),
+        progress: false,
+    };
+    Spec {
+        title: title.to_owned(),
+        repo: "/srv/app".to_owned(),
+        base_sha: "f00d".to_owned(),
+        brief: "Build it.\n".into(),
+        key: None,
+        priority: 0,
+        batch: None,
+        roles: roles.iter().map(role).collect(),
+        resources: Vec::new(),
+    }
+}

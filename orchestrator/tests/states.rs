@@ -1,0 +1,86 @@
+//! The legality table: Rust against SQL, and in full for reviewers (G9).
+
+use crate::scripted::spec;
+use orchestrator::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
+use orchestrator::domain::time::{Now, Timestamp, WallTime};
+use orchestrator::store::{Mode, Store};
+use rusqlite::Connection;
+
+fn rows(connection: &Connection, table: &str) -> Vec<(String, String)> {
+    let mut statement = connection
+        .prepare(&format!("SELECT from_state, to_state FROM {table} ORDER BY from_state, to_state"))
+        .expect("the table is there");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("it can be read");
+    rows.collect::<Result<_, _>>().expect("every row")
+}
+
+fn named<S: Copy + std::fmt::Display>(moves: Vec<(S, S)>) -> Vec<(String, String)> {
+    let mut named: Vec<_> = moves.into_iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
+    named.sort();
+    named
+}
+
+#[test]
+fn sql_holds_exactly_the_moves_that_rust_mints() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let path = home.path().join("orch.db");
+    drop(Store::open(&path, Mode::Create).expect("a store"));
+    let connection = Connection::open(&path).expect("a connection");
+    assert_eq!(rows(&connection, "project_move"), named(ProjectState::moves()));
+    assert_eq!(rows(&connection, "role_move"), named(RoleState::moves()));
+}
+
+#[test]
+fn every_pair_of_state_and_event_is_decided() {
+    let mut table = String::new();
+    for state in ProjectState::ALL {
+        for event in ProjectEvent::ALL {
+            if let Ok(moved) = state.next(*event) {
+                table += &format!("project  {state:<13} {event:<16} -> {}\n", moved.to());
+            }
+        }
+    }
+    for state in RoleState::ALL {
+        for event in RoleEvent::ALL {
+            if let Ok(moved) = state.next(*event) {
+                table += &format!("role     {state:<13} {event:<16} -> {}\n", moved.to());
+            }
+        }
+    }
+    let _area = snapshots::area("orchestrator/states");
+    insta::assert_snapshot!("legal_moves", table);
+}
+
+/// Somebody with a sqlite3 shell is refused what `next` would refuse, and even a legal move without its event.
+#[test]
+fn the_database_refuses_what_next_does_not_mint() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let path = home.path().join("orch.db");
+    let mut store = Store::open(&path, Mode::Create).expect("a store");
+    store.set_installation("0042").expect("a mark");
+    let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+    store.enqueue(&spec("Refused", &["developer"]), &now).expect("accepted");
+    drop(store);
+    let shell = Connection::open(&path).expect("a connection");
+    let refused = |sql: &str, why: &str| {
+        let error = shell.execute_batch(sql).expect_err(sql).to_string();
+        assert!(error.contains(why), "{sql}: {error}");
+    };
+    for from in ProjectState::ALL.iter().filter(|state| **state != ProjectState::Queued) {
+        if !ProjectState::moves().contains(&(ProjectState::Queued, *from)) {
+            refused(&format!("UPDATE project SET state = '{from}'"), "G9");
+        }
+    }
+    refused("UPDATE project SET state = 'provisioning'", "G9: a move needs its event");
+    refused("UPDATE project SET state = 'failed'", "G9");
+    refused("UPDATE role SET state = 'done'", "G9: illegal move of a role");
+    refused("UPDATE role SET state = 'starting'", "CHECK");
+    refused("UPDATE event SET body = '{}'", "append-only");
+    refused("DELETE FROM event", "append-only");
+    refused("DELETE FROM project", "G1");
+    refused("INSERT INTO event (seq, at_us, wall_us, event, body) VALUES (9, 1, 1, 'x', '{}')", "G9");
+    refused(
+        "INSERT INTO failure VALUES (1, 1, NULL, 'run', 'io', 'orch', '[\"x\"]', NULL, 'reason', 'None', 'null', NULL, '', 0, 0.5)",
+        "CHECK",
+    );
+}
