@@ -2,7 +2,7 @@
 //!
 //! # The way of a run
 //! A [`seed`] becomes a [`schedule`] (pure, [`generate`]): which fault of the catalogue ([`fault`]) hits which project
-//! when. `live` plays the schedule against a real `orch serve` on a private tmux server and brings home three
+//! when. [`live`] plays the schedule against a real `orch serve` on a private tmux server and brings home three
 //! things: the orchestrator's journal ([`history`]), ground truth sampled from the world with what each fault's own
 //! probe saw ([`truth`]), and the orchestrator's claims at the end. [`matching`] (pure) says from the journal alone
 //! what became of each fault, [`check`] holds the journal against the truth, invariant by invariant, and [`report`]
@@ -16,6 +16,7 @@ pub mod check;
 pub mod fault;
 pub mod generate;
 pub mod history;
+pub mod live;
 pub mod matching;
 pub mod report;
 pub mod schedule;

@@ -211,7 +211,7 @@ fn missing(signal: &Signal) -> Option<Sign> {
 }
 
 fn git_failure(signal: &Signal) -> Option<Sign> {
-    if let What::SubprocessFailed { failure } | What::EffectFailed { failure, .. } = &signal.what
+    if let What::SubprocessFailed { failure } = &signal.what
         && failure.program == Program::Git
     {
         Some(Sign::Names(Source::Effect, failure.kind, silent(failure, GIT_EXIT_CODE)))
@@ -223,6 +223,13 @@ fn git_failure(signal: &Signal) -> Option<Sign> {
 /// Whether the evidence says what really happened: this exit code, and nothing on standard error, explicitly.
 fn silent(failure: &Failure, code: i32) -> bool {
     failure.ending == Ending::Code(code) && matches!(failure.stderr, Stderr::Empty | Stderr::Null)
+}
+
+/// Whether this entry, of whatever time, is of the sort that tells of such a fault.
+#[must_use]
+pub fn tells_of(injection: &Injection, logged: &Logged) -> bool {
+    let of_project = injection.project.is_some() && logged.entry.signal.project_id == injection.project;
+    of_project && sign(injection, &logged.entry.signal).is_some()
 }
 
 /// Whether this alarm, told in the time of this fault, may be about it.

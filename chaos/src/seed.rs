@@ -25,8 +25,7 @@ impl Seed {
     /// # Errors
     /// The system's words, if it has no entropy to give.
     pub fn random() -> Result<Self, String> {
-        let drawn = SysRng.try_next_u64().map_err(|error| error.to_string())?;
-        Ok(Self(drawn >> (u64::BITS - RANDOM_BITS)))
+        Ok(Self(entropy()? >> (u64::BITS - RANDOM_BITS)))
     }
 
     /// The stream of that name.
@@ -107,6 +106,14 @@ impl Stream {
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
+}
+
+/// 64 bits of the system's entropy: for seeds and for marks, never for a draw of a run.
+///
+/// # Errors
+/// The system's words, if it has no entropy to give.
+pub(crate) fn entropy() -> Result<u64, String> {
+    SysRng.try_next_u64().map_err(|error| error.to_string())
 }
 
 /// FNV-1a, 64 bits.

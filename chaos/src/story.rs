@@ -110,8 +110,7 @@ impl Story {
     pub(crate) fn effect(mut self, project: i64, effect: &str) -> Self {
         self.effects += 1;
         let (effect_id, effect) = (EffectId(self.effects), effect.to_owned());
-        self.tell(project, What::EffectIntended { effect_id, effect: effect.clone() })
-            .tell(project, What::EffectConfirmed { effect_id, effect })
+        self.tell(project, What::EffectIntended { effect_id, effect })
     }
 
     fn agent_died(self, project: i64, role: &str) -> Self {

@@ -3,7 +3,7 @@
 //! Nothing here comes from the orchestrator. What the orchestrator claims stands apart, in [`Claims`].
 
 use crate::fault::{Kind, Victim};
-use orchestrator::domain::id::{Epoch, ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::state::{ProjectState, RoleState, SuspendReason};
 use orchestrator::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,10 @@ pub struct Truth {
     pub released_at: Option<Timestamp>,
     /// When the last look was taken.
     pub ended_at: Timestamp,
-    /// What a finished project left: files that are not as they must be, locks that are still held.
-    pub left_by_finished: Vec<String>,
+    /// Resources of completed projects that are not as they must be.
+    pub unfit: Vec<String>,
+    /// Locks on worktrees that are still held at the end.
+    pub locks: Vec<String>,
     /// What of the run outlived its own cleaning up.
     pub left_by_run: Vec<String>,
     /// Whether the run was cut short, so that nothing can be said about its end.
@@ -126,6 +128,8 @@ pub struct Incarnation {
 pub struct Claims {
     /// The projects' rows.
     pub projects: Vec<ProjectRow>,
+    /// The effects in the outbox, with their names.
+    pub effects: Vec<(EffectId, String)>,
     /// Lines of the log that are no entries.
     pub unreadable: Vec<String>,
     /// Where the log and `orch events` differ; none if that could not be found out.
@@ -143,6 +147,8 @@ pub struct ProjectRow {
     pub reason: Option<SuspendReason>,
     /// The states of its roles.
     pub roles: BTreeMap<RoleName, RoleState>,
+    /// Where their worktrees are, relative to the installation.
+    pub worktrees: BTreeMap<RoleName, String>,
 }
 
 impl Injection {

@@ -39,8 +39,8 @@ impl Checker for Completion {
     }
 
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
-        for left in &evidence.truth.left_by_finished {
-            self.tally.violate(left.clone());
+        for unfit in &evidence.truth.unfit {
+            self.tally.violate(unfit.clone());
         }
         self.tally.verdict("no project was completed")
     }

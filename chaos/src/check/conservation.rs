@@ -74,6 +74,7 @@ mod tests {
             state: ProjectState::Running,
             reason: None,
             roles: BTreeMap::new(),
+            worktrees: BTreeMap::new(),
         };
         Claims { projects: ids.iter().map(row).collect(), ..Claims::default() }
     }

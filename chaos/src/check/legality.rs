@@ -82,7 +82,7 @@ mod tests {
 
     fn claims(state: ProjectState, role: RoleState) -> Claims {
         let roles = BTreeMap::from([(RoleName("developer".to_owned()), role)]);
-        let row = ProjectRow { id: ProjectId(1), state, reason: None, roles };
+        let row = ProjectRow { id: ProjectId(1), state, reason: None, roles, worktrees: BTreeMap::new() };
         Claims { projects: vec![row], ..Claims::default() }
     }
 

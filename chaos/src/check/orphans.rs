@@ -58,7 +58,7 @@ impl Checker for Orphans {
         } else {
             self.tally.doubt("nothing was looked at");
         }
-        for left in &evidence.truth.left_by_run {
+        for left in evidence.truth.left_by_run.iter().chain(&evidence.truth.locks) {
             self.tally.violate(left.clone());
         }
         self.tally.verdict("no project came to its end")
