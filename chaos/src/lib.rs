@@ -6,13 +6,14 @@
 //! things: the orchestrator's journal ([`history`]), ground truth sampled from the world with what each fault's own
 //! probe saw ([`truth`]), and the orchestrator's claims at the end. [`matching`] (pure) says from the journal alone
 //! what became of each fault, [`check`] holds the journal against the truth, invariant by invariant, and [`report`]
-//! writes down the verdict. `cli` is the only part that prints.
+//! writes down the verdict. [`cli`] is the only part that prints.
 //!
 //! # What it never does
 //! It never asks the injector whether a fault was detected, never asks the orchestrator what is true of the world,
 //! and never touches a process, session or file that is not of its own run.
 
 pub mod check;
+pub mod cli;
 pub mod fault;
 pub mod generate;
 pub mod history;

@@ -1,3 +1,7 @@
 //! `orch-chaos`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chaos::cli::main()
+}
