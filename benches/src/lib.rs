@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Benchmarks only; see `benches/benches`. Run them with `cargo bench -p benches`.

@@ -1,6 +1,7 @@
 //! Everything that is tested through the public face, in one binary.
 
 mod breaker;
+mod flows;
 mod incidents;
 mod scripted;
 mod states;

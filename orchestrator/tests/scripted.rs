@@ -209,8 +209,11 @@ impl World {
                     .collect();
                 Fact::Certified { roles: self.look(roles), heads }
             }
-            Effect::EndSession { session, .. } => {
+            Effect::EndSession { session, tokens, .. } => {
                 self.sessions.remove(session);
+                for agent in self.agents.iter_mut().filter(|agent| tokens.contains(&agent.launch.token)) {
+                    agent.alive = false;
+                }
                 Fact::SessionEnded
             }
             Effect::ListPanes => unreachable!("answered as a list"),

@@ -289,7 +289,8 @@ fn certify(draft: &mut Draft<'_, '_>) -> bool {
 
 /// After the end: the session goes, with whatever its agents left.
 fn take_down(draft: &mut Draft<'_, '_>) -> bool {
-    if !draft.p.finalizer || draft.p.busy.is_some() || !draft.tmux_answers() {
+    // What is still under way (a respawn, say) must have come out before the end can be final.
+    if !draft.p.finalizer || draft.p.is_busy() || !draft.tmux_answers() {
         return false;
     }
     let mut tokens = draft.p.stale.clone();

@@ -40,8 +40,9 @@ impl<E: Env> Core<E> {
     pub fn open(mut store: Store, mut env: E, policy: Policy) -> Result<(Self, u32), StoreError> {
         let now = env.now();
         let unconfirmed = store.supersede_intents(now.at)?;
-        let fleet = store.load_fleet(policy)?;
+        // The id first: a project that is accepted between the two reads is read twice, not never.
         let newest = store.last_project()?;
+        let fleet = store.load_fleet(policy)?;
         for project in fleet.projects() {
             env.watch(project);
         }

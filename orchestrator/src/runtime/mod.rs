@@ -1,9 +1,11 @@
 //! Joins the parts: the loop, and the live shell around it.
 
+mod admit;
 pub mod core;
 mod http;
 mod publish;
 mod serve;
 
 pub use self::core::{Core, TurnReport};
+pub use admit::{AdmitError, enqueue, init};
 pub use serve::{ServeError, moment, serve};

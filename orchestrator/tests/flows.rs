@@ -1,0 +1,296 @@
+//! What the core does about each thing that can go wrong, told as short stories: the states a project passes
+//! through, and what it must never do on the way.
+
+use crate::scripted::Story;
+use orchestrator::domain::event::{Event, Happened, PaneEnd, Report, Source};
+use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
+use orchestrator::domain::id::{Epoch, ProjectId, RoleName, Token};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::state::{ProjectState, RoleState};
+use orchestrator::domain::time::Span;
+
+const SECOND: Span = Span::from_secs(1);
+const DEAD: PaneEnd = PaneEnd::Dead { code: None, signal: Some(9) };
+
+fn running() -> Story {
+    let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    story
+}
+
+fn state(story: &Story) -> Option<ProjectState> {
+    story.project().map(orchestrator::domain::project::Project::state)
+}
+
+fn role(story: &Story, name: &str) -> RoleState {
+    let role = RoleName(name.to_owned());
+    story.project().and_then(|project| project.role(&role)).expect("the role").state()
+}
+
+fn count(story: &Story, what: impl Fn(&What) -> bool) -> usize {
+    story.told.iter().filter(|entry| what(&entry.signal.what)).count()
+}
+
+fn started(what: &What) -> bool {
+    matches!(what, What::RecoveryStarted { .. })
+}
+
+fn launched(story: &Story, name: &str) -> usize {
+    let launched = |entry: &&Entry| {
+        matches!(entry.signal.what, What::AgentStarted { .. })
+            && entry.signal.agent_role.as_ref().is_some_and(|role| role.0 == name)
+    };
+    story.told.iter().filter(launched).count()
+}
+
+fn finish(story: &mut Story) {
+    for name in ["developer", "tester"] {
+        story.core.env().report(name, SECOND, Report::Done(None));
+    }
+    story.run(SECOND * 3);
+}
+
+#[test]
+fn a_dead_agent_is_replaced_and_its_sibling_left_alone() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (2, 1));
+    assert!(story.core.env().agent("tester").alive, "nobody touched the sibling");
+    assert_eq!(story.project().map(|project| project.epoch), Some(Epoch(2)));
+    finish(&mut story);
+    assert_eq!(count(&story, |what| matches!(what, What::ProjectMoved { to: ProjectState::Completed, .. })), 1);
+    assert_eq!(story.core.env().sessions.len(), 0, "nothing is left behind");
+}
+
+#[test]
+fn done_and_gone_is_done() {
+    let mut story = running();
+    story.core.env().report("developer", Span(10), Report::Done(None));
+    story.core.env().end_agent("developer", PaneEnd::Dead { code: Some(0), signal: None });
+    story.run(SECOND);
+    assert_eq!(role(&story, "developer"), RoleState::Done);
+    assert_eq!(count(&story, started), 0, "no recovery for who is done");
+}
+
+#[test]
+fn done_that_is_read_after_the_death_still_counts() {
+    let mut story = running();
+    story.core.env().end_agent("developer", PaneEnd::Dead { code: Some(0), signal: None });
+    story.core.env().report("developer", Span(300), Report::Done(None));
+    story.run(SECOND);
+    assert_eq!(role(&story, "developer"), RoleState::Done);
+    assert_eq!(launched(&story, "developer"), 1, "it is not started again");
+}
+
+#[test]
+fn exit_zero_without_done_is_no_completion() {
+    let mut story = running();
+    story.core.env().end_agent("developer", PaneEnd::Dead { code: Some(0), signal: None });
+    story.run(SECOND);
+    let explained = |what: &What| {
+        matches!(what, What::DeathExplained { failure }
+            if failure.kind == FailureKind::AgentExited && failure.ending == Ending::Code(0) && failure.hint.is_some())
+    };
+    assert_eq!(count(&story, explained), 1);
+    assert_eq!(launched(&story, "developer"), 2);
+}
+
+#[test]
+fn a_missing_claude_md_is_written_again_and_no_agent_disturbed() {
+    let mut story = running();
+    story.core.env().script.missing.insert("tester".to_owned());
+    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("tester".to_owned()) };
+    story.core.env().push(Span(100), Source::Inotify, touched);
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!(count(&story, |what| matches!(what, What::ResourceMissing { detected_by: Source::Inotify, .. })), 1);
+    assert_eq!(count(&story, |what| matches!(what, What::ResourceRestored { .. })), 1);
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (1, 1));
+    assert_eq!(story.project().map(|project| project.epoch), Some(Epoch(1)), "nothing was relaunched");
+}
+
+#[test]
+fn a_missing_resource_found_by_nobody_is_found_by_the_sweep() {
+    let mut story = running();
+    story.core.env().script.missing.insert("tester".to_owned());
+    story.core.env().push(SECOND, Source::Sweep, Event::SweepDue);
+    story.run(SECOND * 2);
+    assert_eq!(count(&story, |what| matches!(what, What::ResourceMissing { detected_by: Source::Sweep, .. })), 1);
+}
+
+#[test]
+fn work_whose_claude_md_is_gone_is_not_completed() {
+    let mut story = running();
+    story.core.env().script.missing.insert("tester".to_owned());
+    finish(&mut story);
+    let at = |wanted: fn(&What) -> bool| story.told.iter().position(|entry| wanted(&entry.signal.what));
+    let missing = at(|what| matches!(what, What::ResourceMissing { .. })).expect("it was noticed");
+    let completed = at(|what| matches!(what, What::ProjectCertified { .. })).expect("and mended, then certified");
+    assert!(missing < completed);
+}
+
+#[test]
+fn a_death_that_no_event_told_is_found_by_the_sweep() {
+    let mut story = running();
+    let agent = story.core.env().agent("tester");
+    (agent.alive, agent.end) = (false, DEAD);
+    story.core.env().push(SECOND, Source::Sweep, Event::SweepDue);
+    story.run(SECOND * 2);
+    let swept = |what: &What| matches!(what, What::AgentDied { detected_by: Source::Sweep, expected: false, .. });
+    assert_eq!(count(&story, swept), 1);
+    assert_eq!(launched(&story, "tester"), 2);
+}
+
+#[test]
+fn nothing_is_concluded_from_a_lost_connection() {
+    let mut story = running();
+    let alarms = story.told.len();
+    story.core.env().push(SECOND, Source::Control, Event::TmuxLost { reason: "hung".to_owned() });
+    story.run(SECOND * 3_600);
+    assert_eq!(state(&story), Some(ProjectState::Running), "an hour of silence kills nobody");
+    let told: Vec<_> = story.told[alarms..].iter().map(|entry| &entry.signal.what).collect();
+    assert!(matches!(told.as_slice(), [What::TmuxLost { .. }]), "{told:?}");
+}
+
+#[test]
+fn an_hour_without_faults_raises_nothing() {
+    let mut story = running();
+    for _ in 0..720 {
+        story.core.env().push(SECOND * 5, Source::Sweep, Event::SweepDue);
+        story.run(SECOND * 5);
+    }
+    let alarms: Vec<_> = story.told.iter().filter(|entry| entry.signal.is_alarm()).collect();
+    assert!(alarms.is_empty(), "{alarms:?}");
+}
+
+/// The fourth fault within the window is contained; after the window one probe goes through, and its success closes
+/// the breaker.
+#[test]
+fn the_budget_is_spent_then_probed_once() {
+    let mut story = running();
+    for _ in 0..4 {
+        story.core.env().end_agent("developer", DEAD);
+        story.run(SECOND * 2);
+    }
+    assert_eq!(state(&story), Some(ProjectState::Suspended));
+    assert_eq!(count(&story, started), 3);
+    assert_eq!(count(&story, |what| matches!(what, What::RecoveryRefused { .. })), 1);
+    assert!(story.core.env().agent("tester").alive, "the sibling is left alone");
+    story.run(SECOND * 3_590);
+    assert_eq!(state(&story), Some(ProjectState::Suspended), "not a second too early");
+    story.run(SECOND * 20);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!(count(&story, |what| matches!(what, What::RecoveryStarted { probe: true, .. })), 1);
+    finish(&mut story);
+    assert_eq!(count(&story, |what| matches!(what, What::ProjectMoved { to: ProjectState::Completed, .. })), 1);
+}
+
+#[test]
+fn probes_that_keep_failing_end_in_failed_with_evidence() {
+    let mut story = running();
+    story.core.env().script.deaf = true;
+    for _ in 0..4 {
+        story.core.env().end_agent("developer", DEAD);
+        story.run(SECOND * 300);
+    }
+    story.run(SECOND * 3_600 * 6);
+    assert_eq!(count(&story, |what| matches!(what, What::RecoveryStarted { probe: true, .. })), 3);
+    let failed = |what: &What| matches!(what, What::ProjectFailed { failure } if failure.kind == FailureKind::BriefUnacknowledged);
+    assert_eq!(count(&story, failed), 1);
+    assert!(story.core.env().agents.iter().all(|agent| !agent.alive), "nothing of a failed project is left");
+}
+
+#[test]
+fn an_unacknowledged_brief_is_handed_over_again_before_anybody_is_blamed() {
+    let mut story = Story::begin("Deaf", &["developer"], Policy::default());
+    story.core.env().script.deaf = true;
+    story.run(SECOND * 95);
+    assert_eq!(count(&story, |what| matches!(what, What::BriefHanded { .. })), 4);
+    assert_eq!(count(&story, started), 0);
+    story.core.env().script.deaf = false;
+    story.core.env().report("developer", SECOND, Report::Ack);
+    story.run(SECOND * 60);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!(count(&story, started), 0);
+}
+
+#[test]
+fn an_agent_that_gives_up_fails_its_project_in_its_own_words() {
+    let mut story = running();
+    story.core.env().report("developer", SECOND, Report::Fail("the API key is revoked".to_owned()));
+    story.run(SECOND * 5);
+    let words = |what: &What| {
+        matches!(what, What::ProjectFailed { failure }
+        if failure.ending == Ending::Reason("the API key is revoked".to_owned()))
+    };
+    assert_eq!(count(&story, words), 1);
+    assert!(story.core.env().sessions.is_empty());
+    assert_eq!(story.project(), None, "it is settled");
+}
+
+#[test]
+fn only_the_current_incarnation_is_listened_to() {
+    let mut story = running();
+    let old = story.core.env().agent("developer").launch.clone();
+    story.core.env().end_agent("developer", DEAD);
+    story.run(SECOND);
+    let report = |epoch, token: Token| Event::Reported {
+        project: ProjectId(1),
+        role: old.role.clone(),
+        epoch,
+        token,
+        report: Report::Done(None),
+    };
+    let forged = Token("f".repeat(32));
+    for (event, stale) in [(report(old.epoch, old.token.clone()), true), (report(Epoch(2), forged), false)] {
+        story.core.env().push(SECOND, Source::Spool, event);
+        story.run(SECOND * 2);
+        let last = &story.told.last().expect("told").signal.what;
+        assert!(matches!(last, What::SpoolRejected { stale: found, .. } if *found == stale), "{last:?}");
+    }
+    assert_eq!(role(&story, "developer"), RoleState::Ready);
+}
+
+#[test]
+fn a_refused_worktree_is_tried_within_the_budget_and_then_contained() {
+    let mut story = Story::begin("Refused", &["developer"], Policy::default());
+    let git = |_| Failure {
+        stage: Stage::Provision,
+        kind: FailureKind::SubprocessFailed,
+        program: Program::Git,
+        argv: vec!["git".to_owned(), "worktree".to_owned(), "add".to_owned()],
+        cwd: None,
+        ending: Ending::Code(128),
+        stderr: Stderr::Empty,
+        stdout_tail: String::new(),
+        duration: SECOND,
+        hint: None,
+    };
+    story.core.env().script.failures.insert("ensure_worktree", (0..9).map(git).collect());
+    story.run(SECOND * 120);
+    assert_eq!(state(&story), Some(ProjectState::Suspended));
+    assert_eq!(count(&story, started), 3);
+    assert_eq!(count(&story, |what| matches!(what, What::SubprocessFailed { .. })), 4, "every one with its evidence");
+}
+
+/// Every event again, once more, changes nothing: what the sources repeat is harmless.
+#[test]
+fn repeated_events_change_nothing() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    story.run(SECOND);
+    let agent = story.core.env().agents[0].clone();
+    let before = story.project().cloned();
+    let told = story.told.len();
+    for _ in 0..3 {
+        let seen_at = story.core.env().at;
+        let gone =
+            Event::ProcessGone { project: ProjectId(1), role: agent.launch.role.clone(), process: agent.process };
+        story.turn(vec![Happened { seen_at, source: Source::Pidfd, event: gone }]);
+    }
+    assert_eq!((story.project().cloned(), story.told.len()), (before, told));
+}
