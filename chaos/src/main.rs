@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `orch-chaos`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chaos::cli::main()
+}

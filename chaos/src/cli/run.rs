@@ -1,0 +1,224 @@
+//! `orch-chaos run` and `orch-chaos replay`.
+
+use super::exit::Exit;
+use super::output::{error, note, result, style};
+use super::progress::Progress;
+use super::value;
+use crate::fault::{Kind, Mode};
+use crate::generate::{Request, generate};
+use crate::live::{Config, Finished, Planted, STOP_FILE, Stop, Why, run_live};
+use crate::report::render;
+use crate::schedule::{PROJECTS_MAX, Schedule};
+use crate::seed::Seed;
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+use orchestrator::domain::limits::ROLES_MAX;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where reports go unless told otherwise.
+const REPORTS: &str = "chaos-report";
+
+/// The modes that this version plays.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ModeArg {
+    /// Real tmux, git, files and processes.
+    Live,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Where to play
+    #[arg(long, value_enum, default_value = "live")]
+    mode: ModeArg,
+    /// What the run is a function of [default: random]
+    #[arg(long, value_name = "N")]
+    seed: Option<Seed>,
+    /// How long to play, such as 30s or 2m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::duration_ms)]
+    duration: u64,
+    /// How many projects
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(PROJECTS_MAX)))]
+    projects: u32,
+    /// How many roles each project has
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=ROLES_MAX as i64))]
+    roles: u32,
+    /// Draw only the kinds that are named, by weight; repeatable [default: every kind, equally]
+    #[arg(long = "fault", value_name = "KIND[=WEIGHT]", value_parser = value::weighted)]
+    faults: Vec<(Kind, u32)>,
+    /// Print the schedule and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    play: PlayArgs,
+}
+
+/// How to play it.
+#[derive(Debug, Args)]
+pub(super) struct PlayArgs {
+    /// The folder of the report [default: chaos-report/RUN-ID]; a file STOP in it ends the run
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the report as JSON instead of the summary
+    #[arg(long)]
+    json: bool,
+    /// Keep the run's files (not its processes), for a person to look at
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    orch: OrchArg,
+}
+
+/// Which orchestrator.
+#[derive(Debug, Args)]
+pub(super) struct OrchArg {
+    /// The orchestrator's program [default: `orch` beside this program]
+    #[arg(long = "orch", value_name = "PATH", env = "ORCH_BIN")]
+    path: Option<PathBuf>,
+}
+
+/// What to play again.
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// A schedule, or the folder of a report
+    #[arg(value_name = "SCHEDULE|REPORT-DIR")]
+    from: PathBuf,
+    #[command(flatten)]
+    play: PlayArgs,
+}
+
+impl OrchArg {
+    /// The program.
+    pub(super) fn resolve(&self) -> PathBuf {
+        let beside = || std::env::current_exe().map(|own| own.with_file_name("orch"));
+        self.path.clone().or_else(|| beside().ok()).unwrap_or_else(|| PathBuf::from("orch"))
+    }
+}
+
+/// `orch-chaos run`.
+pub(super) fn run(args: &RunArgs) -> Exit {
+    let ModeArg::Live = args.mode;
+    let seed = match args.seed.map_or_else(Seed::random, Ok) {
+        Ok(seed) => seed,
+        Err(why) => return failed(Exit::Unexpected, &why),
+    };
+    let weights: BTreeMap<Kind, u32> = if args.faults.is_empty() {
+        Kind::ALL.iter().map(|kind| (*kind, 1)).collect()
+    } else {
+        args.faults.iter().copied().collect()
+    };
+    let (projects, roles) = (args.projects, args.roles);
+    let request = Request { seed, mode: Mode::Live, duration_ms: args.duration, projects, roles, weights };
+    match generate(&request) {
+        Ok(schedule) if args.dry_run => show(&schedule),
+        Ok(schedule) => play(schedule, &args.play),
+        Err(why) => failed(Exit::Usage, &why.to_string()),
+    }
+}
+
+/// `orch-chaos replay`.
+pub(super) fn replay(args: &ReplayArgs) -> Exit {
+    match read_schedule(&args.from) {
+        Ok(schedule) => play(schedule, &args.play),
+        Err(why) => failed(Exit::Usage, &why),
+    }
+}
+
+fn failed(exit: Exit, why: &str) -> Exit {
+    error(why);
+    exit
+}
+
+fn read_schedule(from: &Path) -> Result<Schedule, String> {
+    let file = if from.is_dir() { from.join("schedule.json") } else { from.to_owned() };
+    let place = file.display();
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{place}: {error}"))?;
+    let schedule: Schedule = serde_json::from_str(&text).map_err(|error| format!("{place}: {error}"))?;
+    schedule.check().map_err(|error| format!("{place}: {error}"))?;
+    Ok(schedule)
+}
+
+fn show(schedule: &Schedule) -> Exit {
+    note(&format!("seed {}", schedule.seed));
+    match serde_json::to_string_pretty(schedule) {
+        Ok(text) => {
+            result(&text);
+            Exit::Pass
+        }
+        Err(why) => failed(Exit::Unexpected, &why.to_string()),
+    }
+}
+
+fn play(schedule: Schedule, args: &PlayArgs) -> Exit {
+    let now = jiff::Timestamp::now().to_zoned(TimeZone::UTC);
+    let id = format!("{}-{}", now.strftime("%Y%m%d-%H%M%S"), schedule.seed);
+    let out = args.out.clone().unwrap_or_else(|| Path::new(REPORTS).join(&id));
+    let place = out.display().to_string();
+    let first = format!("seed {}  (replay: orch-chaos replay {place})", schedule.seed);
+    // With --json stdout carries the report and nothing else.
+    if args.json {
+        note(&first)
+    } else {
+        result(&first)
+    }
+    let guard = match std::env::current_exe() {
+        Ok(own) => own,
+        Err(why) => return failed(Exit::Unexpected, &format!("this program's own path: {why}")),
+    };
+    let stop = Arc::new(Stop::new(out.join(STOP_FILE)));
+    if let Err(why) = listen(&stop) {
+        return failed(Exit::Unexpected, &why);
+    }
+    let progress = Progress::of(&schedule);
+    let config = Config { id, schedule, orch: args.orch.resolve(), guard, out, keep: args.keep };
+    let played = run_live(&config, &Planted::none(), &stop, &|step| progress.tell(&step));
+    progress.end();
+    match played {
+        Ok(finished) => told(&finished, &place, args.json),
+        Err(why) => failed(Exit::of_error(&why), &why.to_string()),
+    }
+}
+
+fn told(finished: &Finished, place: &str, json: bool) -> Exit {
+    if json {
+        match serde_json::to_string_pretty(&finished.report) {
+            Ok(text) => result(&text),
+            Err(why) => return failed(Exit::Unexpected, &why.to_string()),
+        }
+    } else {
+        result(render(&finished.report, place, style()).trim_end());
+    }
+    if let Some(kept) = &finished.kept {
+        note(&format!("files kept in {}", kept.display()));
+    }
+    Exit::of_run(finished)
+}
+
+/// Lets SIGINT and SIGTERM end the run in order. A second one ends it at once; the guard then cleans up.
+fn listen(stop: &Arc<Stop>) -> Result<(), String> {
+    let text = |error: std::io::Error| format!("handle signals: {error}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(text)?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(text)?, signal(SignalKind::terminate()).map_err(text)?)
+    };
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                let (why, exit) = tokio::select! {
+                    _ = interrupt.recv() => (Why::Interrupted, Exit::Interrupted),
+                    _ = terminate.recv() => (Why::Terminated, Exit::Terminated),
+                };
+                if stop.asked().is_some() {
+                    std::process::exit(i32::from(exit.code()));
+                }
+                stop.ask(why);
+            }
+        });
+    });
+    Ok(())
+}

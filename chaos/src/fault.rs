@@ -1,0 +1,258 @@
+//! The catalogue: every kind of fault, what it does, how it is known to have taken effect, and what is due then.
+//!
+//! One table. `orch-chaos faults` prints it, the generator draws from it, matching and checkers judge by it; a kind
+//! that is not in it cannot be scheduled.
+
+use orchestrator::domain::failure::FailureKind;
+use orchestrator::domain::time::Span;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What is to happen to a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The project's tmux session is killed.
+    SessionKill,
+    /// A role's CLAUDE.md is deleted.
+    ClaudeMdDelete,
+    /// A program fails and says nothing on standard error.
+    StderrNull,
+}
+
+/// Where a schedule is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Real tmux, git, files and processes.
+    Live,
+}
+
+/// Which program of [`Kind::StderrNull`] fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Victim {
+    /// The agent of a role, while it works.
+    Agent,
+    /// The `git worktree add` of a project that is being provisioned.
+    Git,
+}
+
+/// What became of a fault, as far as the orchestrator's journal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The project works again.
+    Recovered,
+    /// The project rests behind an open breaker.
+    Contained,
+    /// Nothing had to be done, and nothing was.
+    Harmless,
+    /// Another fault had already done worse to the same target.
+    Masked,
+    /// It happened, and nobody noticed.
+    Missed,
+}
+
+/// What the orchestrator owes after a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detection {
+    /// The one right classification.
+    pub kind: FailureKind,
+    /// The entries that tell of it, in words.
+    pub told_by: &'static str,
+    /// How long it may take when an event source tells (G4).
+    pub by_event: Span,
+    /// How long it may take when only the sweep tells (G4).
+    pub by_sweep: Span,
+}
+
+/// One entry of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its class in `reference/fault-taxonomy.md`.
+    pub class: &'static str,
+    /// Where it can be played.
+    pub modes: &'static [Mode],
+    /// What is done.
+    pub does: &'static str,
+    /// How it is known to have taken effect.
+    pub probe: &'static str,
+    /// What is due.
+    pub detection: Detection,
+    /// What must have become of it while the project has recoveries left.
+    pub outcome: Outcome,
+    /// Whether mending it spends one of the project's recoveries.
+    pub spends_recovery: bool,
+    /// Whether it hits one role rather than the whole project.
+    pub hits_role: bool,
+    /// How its traces are undone.
+    pub undo: &'static str,
+}
+
+/// G4: a death is in the database within 1 s of being observable by event.
+const BY_EVENT: Span = Span::from_secs(1);
+/// G4: and within 5 s by sweep.
+const BY_SWEEP: Span = Span::from_secs(5);
+
+/// The catalogue, in the order of [`Kind`].
+pub const CATALOGUE: &[Fault] = &[
+    Fault {
+        kind: Kind::SessionKill,
+        class: "01 death undetected",
+        modes: &[Mode::Live],
+        does: "tmux kill-session on the project's session, if that still carries the token the database names",
+        probe: "the session's agents (pid and start time taken before) are gone and its token is no longer listed",
+        detection: Detection {
+            kind: FailureKind::SessionDied,
+            told_by: "session_died; agent_died and death_explained of its agents",
+            by_event: BY_EVENT,
+            by_sweep: BY_SWEEP,
+        },
+        outcome: Outcome::Recovered,
+        spends_recovery: true,
+        hits_role: false,
+        undo: "none: the orchestrator makes a new session",
+    },
+    Fault {
+        kind: Kind::ClaudeMdDelete,
+        class: "12 missing resource",
+        modes: &[Mode::Live],
+        does: "unlink CLAUDE.md in the worktree of one role while its agent works",
+        probe: "a descriptor opened before counts no link any more (the path proves nothing: it may be back already)",
+        detection: Detection {
+            kind: FailureKind::ResourceMissing,
+            told_by: "resource_missing for that role",
+            by_event: BY_EVENT,
+            by_sweep: BY_SWEEP,
+        },
+        outcome: Outcome::Recovered,
+        spends_recovery: true,
+        hits_role: true,
+        undo: "none: the orchestrator writes the file again",
+    },
+    Fault {
+        kind: Kind::StderrNull,
+        class: "13 swallowed error",
+        modes: &[Mode::Live],
+        does: "agent: it closes its standard error and exits 41 with nothing written; \
+               git: the next `git worktree add` closes its standard error and exits 128",
+        probe: "agent: its pidfd tells the exit and its stderr file holds nothing; git: the armed fault is claimed",
+        detection: Detection {
+            kind: FailureKind::AgentExited,
+            told_by: "agent: death_explained with exit code 41 and an explicit stderr state; \
+                      git: subprocess_failed with exit code 128 and an explicit stderr state",
+            by_event: BY_EVENT,
+            by_sweep: BY_SWEEP,
+        },
+        outcome: Outcome::Recovered,
+        spends_recovery: true,
+        hits_role: true,
+        undo: "none: the orchestrator starts the agent again, or runs git again",
+    },
+];
+
+/// What the agent exits with when told to fail in silence.
+pub const AGENT_EXIT_CODE: i32 = 41;
+/// What git exits with when armed to fail in silence: its own code for fatal errors.
+pub const GIT_EXIT_CODE: i32 = 128;
+
+impl Kind {
+    /// Every value.
+    pub const ALL: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull];
+
+    /// The name used in schedules, reports and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SessionKill => "session_kill",
+            Self::ClaudeMdDelete => "claude_md_delete",
+            Self::StderrNull => "stderr_null",
+        }
+    }
+
+    /// The kind of that name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Its entry in the catalogue.
+    #[must_use]
+    pub fn entry(self) -> &'static Fault {
+        let place = match self {
+            Self::SessionKill => 0,
+            Self::ClaudeMdDelete => 1,
+            Self::StderrNull => 2,
+        };
+        &CATALOGUE[place]
+    }
+
+    /// The one right classification of a fault of this kind.
+    #[must_use]
+    pub fn due(self, victim: Option<Victim>) -> FailureKind {
+        match (self, victim) {
+            (Self::StderrNull, Some(Victim::Git)) => FailureKind::SubprocessFailed,
+            (Self::SessionKill | Self::ClaudeMdDelete | Self::StderrNull, _) => self.entry().detection.kind,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Mode {
+    /// The name used in schedules and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+        }
+    }
+}
+
+impl Outcome {
+    /// The name used in reports and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::Contained => "contained",
+            Self::Harmless => "harmless",
+            Self::Masked => "masked",
+            Self::Missed => "missed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_entry() {
+        assert_eq!(CATALOGUE.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert_eq!(kind.entry().kind, *kind);
+            assert_eq!(Kind::from_name(kind.name()), Some(*kind));
+            let written = serde_json::to_value(kind).expect("a name");
+            assert_eq!(written, kind.name());
+        }
+        assert_eq!(Kind::from_name("session_kil"), None);
+    }
+
+    #[test]
+    fn every_entry_says_everything() {
+        for fault in CATALOGUE {
+            for text in [fault.class, fault.does, fault.probe, fault.detection.told_by, fault.undo] {
+                assert!(!text.is_empty(), "{}", fault.kind);
+            }
+            assert!(!fault.modes.is_empty() && fault.detection.by_event <= fault.detection.by_sweep);
+        }
+    }
+}

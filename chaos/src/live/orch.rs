@@ -1,0 +1,192 @@
+//! The orchestrator's program, as a person would use it.
+
+use super::command::run;
+use super::process::{Held, identify};
+use super::sandbox::{MARK, Sandbox};
+use orchestrator::domain::id::ProjectId;
+use rustix::process::Signal;
+use serde::Deserialize;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a command that only talks to the database may take, also on a busy machine.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take until `orch serve` says that it is ready.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take to stop as asked.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// How long its metrics may take.
+const SCRAPE_DEADLINE: Duration = Duration::from_secs(2);
+/// Bytes of a scrape, at most; a page of metrics is some ten thousand.
+const SCRAPE_BYTES_MAX: u64 = 4 << 20;
+/// Lines of its own log that are quoted when it ends by itself.
+const LAST_WORDS: usize = 5;
+
+/// The program with the installation that it is to work on.
+#[derive(Debug, Clone)]
+pub(super) struct Orch {
+    program: PathBuf,
+    home: PathBuf,
+    mark: String,
+    path: std::ffi::OsString,
+}
+
+/// A running `orch serve`.
+#[derive(Debug)]
+pub(super) struct Serve {
+    child: Child,
+    held: Held,
+    log: PathBuf,
+    http: Option<SocketAddr>,
+}
+
+#[derive(Deserialize)]
+struct Enqueued {
+    id: ProjectId,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    pid: u32,
+    http: Option<String>,
+}
+
+impl Orch {
+    /// For that sandbox.
+    pub(super) fn new(program: &Path, sandbox: &Sandbox) -> Result<Self, String> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(sandbox.bin()).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(folders).map_err(|error| error.to_string())?;
+        let (program, mark) = (program.to_owned(), sandbox.mark().to_owned());
+        Ok(Self { program, home: sandbox.home(), mark, path })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).arg("--home").arg(&self.home).env("PATH", &self.path).env(MARK, &self.mark);
+        for foreign in ["TMUX", "TMUX_PANE", "ORCH_HOME"] {
+            command.env_remove(foreign);
+        }
+        command
+    }
+
+    /// Makes the installation.
+    pub(super) fn init(&self, config: &str) -> Result<(), String> {
+        run(&mut self.command(&["init"]), COMMAND_DEADLINE)?.ok("orch init")?;
+        let path = self.home.join("config.toml");
+        fs::write(&path, config).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Hands in a spec; the id that was answered.
+    pub(super) fn enqueue(&self, spec: &Path) -> Result<ProjectId, String> {
+        let mut command = self.command(&["enqueue", "--json"]);
+        let said = run(command.arg(spec), COMMAND_DEADLINE)?.ok("orch enqueue")?;
+        let answer: Enqueued =
+            serde_json::from_str(&said).map_err(|error| format!("orch enqueue answered {said:?}: {error}"))?;
+        Ok(answer.id)
+    }
+
+    /// The journal as the database has it.
+    pub(super) fn events(&self) -> Result<String, String> {
+        run(&mut self.command(&["events", "--json"]), COMMAND_DEADLINE)?.ok("orch events")
+    }
+
+    /// Starts serving, and waits until it says that it is ready.
+    pub(super) fn serve(&self, log: &Path) -> Result<Serve, String> {
+        let to = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let mut command = self.command(&["serve"]);
+        // A group of its own: the terminal's Ctrl-C is for the harness, which stops it in order.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(to).process_group(0);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let held = identify(child.id()).and_then(|id| Held::of(id).ok().flatten());
+        let held = held.ok_or_else(|| format!("orch serve ended at once: {}", last_words(log)))?;
+        let mut serve = Serve { child, held, log: log.to_owned(), http: None };
+        let ready = self.home.join("run/serve.json");
+        let deadline = Instant::now() + READY_DEADLINE;
+        loop {
+            let said = fs::read_to_string(&ready).ok().and_then(|text| serde_json::from_str::<Ready>(&text).ok());
+            if let Some(said) = said.filter(|said| said.pid == serve.held.id.pid) {
+                serve.http = said.http.and_then(|address| address.parse().ok());
+                return Ok(serve);
+            } else if let Some(why) = serve.ended() {
+                return Err(why);
+            } else if Instant::now() >= deadline {
+                return Err(format!("orch serve was not ready within {} s", READY_DEADLINE.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Serve {
+    /// Why it has ended, if it has, although nobody asked it to.
+    pub(super) fn ended(&self) -> Option<String> {
+        let ended = self.held.ended_by(Instant::now());
+        ended.then(|| format!("orch serve ended by itself: {}", last_words(&self.log)))
+    }
+
+    /// Stops it: it looks alive, and sees nothing until it is thawed.
+    pub(super) fn freeze(&self) -> std::io::Result<()> {
+        self.held.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self) -> std::io::Result<()> {
+        self.held.signal(Signal::CONT)
+    }
+
+    /// Its metrics, as Prometheus would get them.
+    pub(super) fn scrape(&self) -> Result<String, String> {
+        let address = self.http.ok_or("orch serve told no address")?;
+        let text = |error: std::io::Error| format!("metrics: {error}");
+        let mut stream = TcpStream::connect_timeout(&address, SCRAPE_DEADLINE).map_err(text)?;
+        stream.set_read_timeout(Some(SCRAPE_DEADLINE)).map_err(text)?;
+        // HTTP 1.0: the answer ends with the connection, and is not sent in chunks.
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").map_err(text)?;
+        let mut answer = String::new();
+        stream.take(SCRAPE_BYTES_MAX).read_to_string(&mut answer).map_err(text)?;
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.contains(" 200 ") => Ok(body.to_owned()),
+            Some(_) | None => Err(format!("metrics: {}", answer.lines().next().unwrap_or("no answer"))),
+        }
+    }
+
+    /// Asks it to stop, and waits; what went wrong with that.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        if let Some(why) = self.ended() {
+            return Err(why);
+        }
+        self.held.signal(Signal::TERM).map_err(|error| error.to_string())?;
+        let stopped = self.held.ended_by(Instant::now() + STOP_DEADLINE);
+        if !stopped {
+            // Killed so that the run can come to its end; that it had to be is told.
+            let _ = self.held.signal(Signal::KILL);
+        }
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        if stopped && status.success() {
+            Ok(())
+        } else {
+            Err(format!("orch serve did not stop as asked: {status}: {}", last_words(&self.log)))
+        }
+    }
+}
+
+impl Drop for Serve {
+    /// On every way out that is not [`Serve::stop`]: its child is ended and waited for, not left to be a zombie.
+    fn drop(&mut self) {
+        let _ = self.held.signal(Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+    if last.is_empty() { "it said nothing".to_owned() } else { last.join(" / ") }
+}
