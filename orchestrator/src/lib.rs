@@ -2,4 +2,5 @@
 pub mod decide;
 pub mod domain;
 pub mod store;
+pub mod telemetry;
 pub mod validate;
