@@ -32,8 +32,8 @@ pub enum Mode {
 /// What every line of one run has in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
-    /// Which run of `orch serve`, or of the simulator.
-    pub run_id: String,
+    /// Which run of `orch serve`, or of the simulator, wrote it; none where a line is made from the journal later.
+    pub run_id: Option<String>,
     /// Whether the world is real.
     pub mode: Mode,
     /// The simulator's seed.
@@ -49,7 +49,7 @@ struct Line<'a> {
     schema: u32,
     level: Level,
     msg: String,
-    run_id: &'a str,
+    run_id: Option<&'a str>,
     mode: Mode,
     seed: Option<u64>,
     trace_id: Option<String>,
@@ -70,7 +70,7 @@ pub fn json_line(entry: &Entry, context: &Context, committed: Option<Timestamp>)
         schema: SCHEMA,
         level: signal.level(),
         msg: text::message(signal),
-        run_id: &context.run_id,
+        run_id: context.run_id.as_deref(),
         mode: context.mode,
         seed: context.seed,
         trace_id: project.map(|id| trace_id(&context.installation, id)),
@@ -122,7 +122,7 @@ mod tests {
     use crate::telemetry::samples;
 
     fn context() -> Context {
-        Context { run_id: "run-1".to_owned(), mode: Mode::Sim, seed: Some(42), installation: "ab12".to_owned() }
+        Context { run_id: Some("run-1".to_owned()), mode: Mode::Sim, seed: Some(42), installation: "ab12".to_owned() }
     }
 
     #[test]

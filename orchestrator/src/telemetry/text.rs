@@ -378,6 +378,7 @@ pub fn humane(span: Span) -> String {
     let micros = span.0;
     let secs = micros / 1_000_000;
     match secs {
+        0 if micros == 0 => "0 s".to_owned(),
         0 if micros < 1_000 => format!("{micros} µs"),
         0 if micros < 100_000 => format!("{} ms", micros / 1_000),
         0..60 => format!("{}.{} s", secs, micros % 1_000_000 / 100_000),
@@ -462,7 +463,7 @@ mod tests {
         ERROR refused an illegal move, nothing was changed: role in state done cannot take event launched; this is a defect of orch
         info  accepted into the queue: Mobile app, version 2 (2 roles)
         info  queued -> provisioning after 1 min 15 s
-        WARN  recovering -> suspended after 0 µs (session_died, breaker)
+        WARN  recovering -> suspended after 0 s (session_died, breaker)
         ERROR suspended -> failed after 5 h 00 min (agent_reported)
         info  session p7-ab12-e2 is up
         info  session p7-ab12-e2 was there already, taken over by its token
@@ -549,7 +550,7 @@ mod tests {
                 .chain([86_400_000_000, 8_640_000_000_000])
                 .map(of)
                 .collect();
-        insta::assert_snapshot!(said.join(" | "), @"0 µs | 999 µs | 1 ms | 99 ms | 0.1 s | 12.3 s | 1 min 00 s | 59 min 59 s | 1 h 00 min | 5 h 00 min | 1 d 00 h | 100 d 00 h");
+        insta::assert_snapshot!(said.join(" | "), @"0 s | 999 µs | 1 ms | 99 ms | 0.1 s | 12.3 s | 1 min 00 s | 59 min 59 s | 1 h 00 min | 5 h 00 min | 1 d 00 h | 100 d 00 h");
     }
 
     #[test]
