@@ -44,7 +44,7 @@ pub struct Context {
 
 /// A line before it is text. The order of the fields is the order in the file.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub struct Line<'a> {
     ts: String,
     schema: u32,
     level: Level,
@@ -60,27 +60,34 @@ struct Line<'a> {
     error_quality: Option<f64>,
 }
 
-/// The line of one entry, without its newline. `committed` is the moment at which it was known to be on disk.
+impl<'a> Line<'a> {
+    /// The line of one entry. `committed` is the moment at which it was known to be on disk.
+    #[must_use]
+    pub fn new(entry: &'a Entry, context: &'a Context, committed: Option<Timestamp>) -> Self {
+        let signal = &entry.signal;
+        let project = signal.project_id;
+        Self {
+            ts: rfc3339(entry.wall),
+            schema: SCHEMA,
+            level: signal.level(),
+            msg: text::message(signal),
+            run_id: context.run_id.as_deref(),
+            mode: context.mode,
+            seed: context.seed,
+            trace_id: project.map(|id| trace_id(&context.installation, id)),
+            span_id: project.map(|id| span_id(&context.installation, id, signal.epoch.unwrap_or_default())),
+            committed_us: committed,
+            entry,
+            error_quality: signal.failure().map(|failure| failure.quality()),
+        }
+    }
+}
+
+/// The line of one entry as text, without its newline.
 #[must_use]
 pub fn json_line(entry: &Entry, context: &Context, committed: Option<Timestamp>) -> String {
-    let signal = &entry.signal;
-    let project = signal.project_id;
-    let line = Line {
-        ts: rfc3339(entry.wall),
-        schema: SCHEMA,
-        level: signal.level(),
-        msg: text::message(signal),
-        run_id: context.run_id.as_deref(),
-        mode: context.mode,
-        seed: context.seed,
-        trace_id: project.map(|id| trace_id(&context.installation, id)),
-        span_id: project.map(|id| span_id(&context.installation, id, signal.epoch.unwrap_or_default())),
-        committed_us: committed,
-        entry,
-        error_quality: signal.failure().map(|failure| failure.quality()),
-    };
     // Strings, integers and finite numbers under string keys: there is nothing in it that JSON cannot hold.
-    serde_json::to_string(&line).expect("a line holds only what JSON can")
+    serde_json::to_string(&Line::new(entry, context, committed)).expect("a line holds only what JSON can")
 }
 
 /// A wall-clock time in RFC 3339, UTC, with microseconds; outside the years 1 to 9999 the nearest that has one.

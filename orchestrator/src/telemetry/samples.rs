@@ -34,8 +34,12 @@ pub(super) fn project() -> Project {
     };
     let mut project = Project::queued(ProjectId(7), Arc::new(spec), "p7-ab12".to_owned(), Timestamp(0));
     project.epoch = Epoch(2);
-    project.session =
-        Some(SessionRef { name: "p7-ab12-e2".to_owned(), token: Token("0".repeat(32)), is: SessionIs::Live });
+    project.session = Some(SessionRef {
+        name: "p7-ab12-e2".to_owned(),
+        token: Token("0".repeat(32)),
+        is: SessionIs::Live,
+        server: None,
+    });
     project
 }
 

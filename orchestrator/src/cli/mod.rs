@@ -1,0 +1,230 @@
+//! The command line of `orch`: what can be typed, and what each word leads to.
+//!
+//! Only this module prints. Results go to standard output, complaints to standard error as one line; how it ends is
+//! an [`exit::Exit`], nothing else. The viewers (`status`, `show`, `events`, `doctor`) only read: they work whether
+//! or not an orchestrator runs, and never wait for it.
+
+pub mod agent;
+pub mod doctor;
+pub mod enqueue;
+pub mod events;
+pub mod exit;
+pub mod host;
+pub mod init;
+pub mod output;
+pub mod serve;
+pub mod show;
+pub mod status;
+#[cfg(test)]
+mod testing;
+
+use crate::config::{Config, Home};
+use crate::telemetry::log;
+use clap::{Parser, Subcommand, ValueEnum};
+use exit::{CliError, Exit};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs AI coding agents in tmux and cannot lie about their state
+#[derive(Debug, Parser)]
+#[command(name = "orch", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    /// The installation; without it, the .orch directory found here or above
+    #[arg(long, global = true, value_name = "DIR", env = "ORCH_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// How diagnostics on standard error look; their filter is ORCH_LOG
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How diagnostics look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    #[default]
+    Auto,
+    /// One JSON object per line
+    Json,
+    /// One compact line for a person
+    Text,
+}
+
+impl From<LogFormat> for log::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Auto => Self::Auto,
+            LogFormat::Json => Self::Json,
+            LogFormat::Text => Self::Text,
+        }
+    }
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an installation here
+    Init(init::Args),
+    /// Put a project into the queue
+    Enqueue(enqueue::Args),
+    /// Work on the queue until stopped; agents outlive it
+    Serve(serve::Args),
+    /// Show how everything stands
+    Status(status::Args),
+    /// Show everything about one project
+    Show(show::Args),
+    /// Show the journal
+    Events(events::Args),
+    /// Report as an agent, from within its session
+    Agent(agent::Args),
+    /// Check whether this machine can do what will be asked of it
+    Doctor(doctor::Args),
+}
+
+/// The whole program: reads the command line, does what it says, and tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os()).into()
+}
+
+/// The same for given arguments, the program's name included.
+pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(&cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let exit = error.exit();
+            if exit != Exit::Ok {
+                output::complain(&error.line());
+            }
+            exit
+        }
+    }
+}
+
+/// Help and version are answers, everything else that clap says is a complaint.
+fn usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        output::complain(error.render().to_string().trim_end());
+        return Exit::Usage;
+    }
+    match output::print(&error.render().to_string()) {
+        Ok(()) => Exit::Ok,
+        Err(error) => error.exit(),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
+    let home = || host::home(cli.home.as_deref());
+    // A viewer shows what there is even where the configuration is broken; `serve` refuses it.
+    let policy = |home: &Home| Config::load(home).map(|config| config.policy).unwrap_or_default();
+    match &cli.command {
+        Command::Status(args) => {
+            let home = home()?;
+            status::run(args, home.dir(), &policy(&home)).map(|()| Exit::Ok)
+        }
+        Command::Show(args) => {
+            let home = home()?;
+            show::run(args, home.dir(), &policy(&home)).map(|()| Exit::Ok)
+        }
+        Command::Events(args) => events::run(args, home()?.dir()),
+        Command::Doctor(args) => {
+            let home = home().map(|home| (home.dir().to_owned(), policy(&home)));
+            let policy = home.as_ref().map(|(_, policy)| policy.clone()).unwrap_or_default();
+            doctor::run(args, home.as_ref().map(|(dir, _)| dir.as_path()), &policy)
+        }
+        Command::Init(args) => init::run(args, cli.home.as_deref()).map(|()| Exit::Ok),
+        Command::Enqueue(args) => enqueue::run(args, &home()?).map(|()| Exit::Ok),
+        Command::Serve(args) => serve::run(args, &home()?, cli.log.into()),
+        Command::Agent(args) => agent::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Report;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains(exit::HELP), "{help}");
+        insta::assert_snapshot!(help, @"");
+    }
+
+    fn said(words: &[&str]) -> Option<Report> {
+        let cli = Cli::try_parse_from(["orch", "agent"].iter().chain(words)).unwrap();
+        match cli.command {
+            Command::Agent(args) => args.says.report(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_an_agent_says_becomes_a_report() {
+        assert_eq!(said(&["ack"]), Some(Report::Ack));
+        assert_eq!(said(&["progress"]), Some(Report::Progress(None)));
+        assert_eq!(said(&["progress", "--help me"]), Some(Report::Progress(Some("--help me".to_owned()))));
+        assert_eq!(said(&["done", "--summary", "-x"]), Some(Report::Done(Some("-x".to_owned()))));
+        assert_eq!(said(&["fail", "--reason", "no key"]), Some(Report::Fail("no key".to_owned())));
+        assert_eq!(said(&["idle"]), Some(Report::Idle));
+        assert_eq!(said(&["needs-input", "which?"]), Some(Report::NeedsInput(Some("which?".to_owned()))));
+        assert_eq!(said(&["exec", "--manifest", "x"]), None);
+    }
+
+    #[test]
+    fn wrong_usage_is_its_own_code() {
+        for words in [
+            vec!["orch"],
+            vec!["orch", "nonsense"],
+            vec!["orch", "show", "x"],
+            vec!["orch", "agent", "fail"],
+            vec!["orch", "events", "--after", "-1"],
+        ] {
+            assert_eq!(run(words.clone()), Exit::Usage, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_utf8_do_not_panic() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = OsString::from_vec(vec![b's', 0xff]);
+        assert_eq!(run([OsString::from("orch"), bad.clone()]), Exit::Usage);
+        assert_eq!(run([OsString::from("orch"), "show".into(), bad]), Exit::Usage);
+    }
+
+    #[test]
+    fn an_installation_that_is_not_there_is_an_unusable_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = dir.path().join("none");
+        let home = none.to_str().unwrap();
+        for command in ["status", "events"] {
+            assert_eq!(run(["orch", "--home", home, command]), Exit::Environment, "{command}");
+        }
+        assert_eq!(run(["orch", "--home", home, "show", "1"]), Exit::Environment);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_bad_data_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(host::DATABASE);
+        let home = dir.path().to_str().unwrap();
+        for content in ["", "garbage that is long enough to be no database header at all"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(run(["orch", "--home", home, "status"]), Exit::Data, "{content:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+}

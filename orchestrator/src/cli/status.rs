@@ -1,0 +1,281 @@
+//! `orch status`: how everything stands, on one screen or as JSON.
+
+use super::exit::CliError;
+use super::host;
+use super::output::{self, Cell, Column, Screen, Style, cell};
+use crate::domain::breaker::BreakerState;
+use crate::domain::limits::Policy;
+use crate::domain::time::{Span, Timestamp};
+use crate::env::process;
+use crate::store::{LeaseRow, Mode, ProjectRow, RoleRow, Store};
+use crate::telemetry::text::{escape, humane};
+use serde::Serialize;
+use std::path::Path;
+
+/// The command line of `orch status`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// One JSON object instead of a table; every duration in it is an age in milliseconds
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Everything the command shows, as read at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The moment.
+    pub now: Timestamp,
+    /// The breaker's window, which says which attempts still count.
+    pub window: Span,
+    /// Who serves; none if nobody does, whatever the lease says.
+    pub serving: Option<LeaseRow>,
+    /// Why the store could not take a commit, if that is so.
+    pub degraded: Option<String>,
+    /// All projects.
+    pub projects: Vec<ProjectRow>,
+}
+
+/// Shows how everything stands.
+///
+/// # Errors
+/// If there is no readable database.
+pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
+    let path = home.join(host::DATABASE);
+    let store = Store::open(&path, Mode::ReadOnly)?;
+    let snapshot = Snapshot {
+        now: host::now(&store)?,
+        window: policy.breaker_window(),
+        serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
+        degraded: host::degraded(&path),
+        projects: store.project_rows(None)?,
+    };
+    if args.json { output::print(&json(&snapshot)?) } else { output::print(&table(&snapshot, Screen::of_stdout())) }
+}
+
+const COLUMNS: &[Column] = &[
+    Column { head: "ID", right: true, least: None },
+    Column { head: "TITLE", right: false, least: Some(12) },
+    Column { head: "STATE", right: false, least: None },
+    Column { head: "SINCE", right: true, least: None },
+    Column { head: "EPOCH", right: true, least: None },
+    Column { head: "SESSION", right: false, least: Some(8) },
+    Column { head: "ROLES", right: false, least: Some(16) },
+    Column { head: "BREAKER", right: false, least: Some(12) },
+];
+
+/// The table for people.
+#[must_use]
+pub fn table(snapshot: &Snapshot, screen: Screen) -> String {
+    let mut out = format!("{}\n", header(snapshot, screen));
+    if snapshot.projects.is_empty() {
+        out.push_str("no projects; `orch enqueue SPEC` adds one\n");
+        return out;
+    }
+    let rows: Vec<Vec<Cell>> = snapshot.projects.iter().map(|project| row(project, snapshot)).collect();
+    out.push_str(&output::table(COLUMNS, &rows, screen));
+    out
+}
+
+/// The first line: who serves, and whether tmux and the store can be relied on.
+fn header(snapshot: &Snapshot, screen: Screen) -> String {
+    let orchestrator = match &snapshot.serving {
+        Some(lease) => {
+            let since = humane(snapshot.now.since(lease.since));
+            screen.paint(Style::Good, &format!("orchestrator pid {}, since {since}", lease.holder.pid))
+        }
+        None => screen.paint(Style::Bad, "orchestrator not running"),
+    };
+    let tmux = tmux(snapshot);
+    let tmux = screen.paint(if tmux == "alive" { Style::Good } else { Style::Warn }, &format!("tmux {tmux}"));
+    let store = match &snapshot.degraded {
+        None => screen.paint(Style::Good, "store ok"),
+        Some(why) => screen.paint(Style::Bad, &format!("store degraded ({why})")),
+    };
+    format!("{orchestrator} · {tmux} · {store}")
+}
+
+/// What is known of tmux: only who serves it knows, so without anybody serving it is unknown.
+fn tmux(snapshot: &Snapshot) -> &str {
+    snapshot.serving.as_ref().map_or("unknown", |lease| lease.tmux.as_str())
+}
+
+fn row(project: &ProjectRow, snapshot: &Snapshot) -> Vec<Cell> {
+    let state = match &project.reason {
+        Some(reason) => format!("{} ({reason})", project.state),
+        None => project.state.clone(),
+    };
+    let roles: Vec<String> = project.roles.iter().map(|role| format!("{} {}", role.name, role.state)).collect();
+    vec![
+        cell(project.id.to_string(), Style::Plain),
+        cell(escape(&project.title), Style::Bold),
+        cell(state, style(&project.state)),
+        cell(humane(snapshot.now.since(project.state_since)), Style::Plain),
+        cell(project.epoch.to_string(), Style::Plain),
+        cell(project.session.clone().unwrap_or_default(), Style::Plain),
+        cell(roles.join(", "), Style::Plain),
+        cell(breaker(project, snapshot), Style::Warn),
+    ]
+}
+
+/// The breaker in words; nothing while it is closed and unused.
+pub(super) fn breaker(project: &ProjectRow, snapshot: &Snapshot) -> String {
+    let breaker = &project.breaker;
+    let attempts = breaker.in_window(snapshot.now, snapshot.window);
+    if breaker.state == BreakerState::Closed && attempts == 0 {
+        return String::new();
+    }
+    let plural = if attempts == 1 { "" } else { "s" };
+    let mut text = format!("{}, {attempts} attempt{plural}", breaker.state);
+    if let Some(retry_at) = breaker.retry_at {
+        text.push_str(&format!(", probe in {}", humane(retry_at.since(snapshot.now))));
+    }
+    text
+}
+
+pub(super) fn style(state: &str) -> Style {
+    match state {
+        "running" | "completed" => Style::Good,
+        "recovering" | "suspended" => Style::Warn,
+        "failed" => Style::Bad,
+        "cancelled" => Style::Dim,
+        _ => Style::Plain,
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    tmux: &'a str,
+    store: &'static str,
+    orchestrator: Option<Orchestrator>,
+    projects: Vec<ProjectReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct Orchestrator {
+    pid: u32,
+    since_ms: u64,
+}
+
+/// A project as the JSON forms of `status` and `show` give it.
+#[derive(Serialize)]
+pub(super) struct ProjectReport<'a> {
+    id: i64,
+    title: &'a str,
+    slug: &'a str,
+    state: &'a str,
+    reason: Option<&'a str>,
+    epoch: u32,
+    session: Option<&'a str>,
+    state_age_ms: u64,
+    roles: Vec<RoleReport<'a>>,
+    breaker: BreakerReport,
+}
+
+#[derive(Serialize)]
+struct RoleReport<'a> {
+    name: &'a str,
+    state: &'a str,
+    pid: Option<u32>,
+    last_progress_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct BreakerReport {
+    state: BreakerState,
+    attempts: u32,
+    retry_in_ms: Option<u64>,
+}
+
+/// The JSON object of DESIGN.md, section 5, on one line.
+///
+/// # Errors
+/// Never in practice: there is nothing in it that JSON cannot hold.
+pub fn json(snapshot: &Snapshot) -> Result<String, CliError> {
+    let report = Report {
+        tmux: tmux(snapshot),
+        store: if snapshot.degraded.is_some() { "degraded" } else { "ok" },
+        orchestrator: snapshot
+            .serving
+            .as_ref()
+            .map(|lease| Orchestrator { pid: lease.holder.pid, since_ms: snapshot.now.since(lease.since).as_millis() }),
+        projects: snapshot.projects.iter().map(|project| report(project, snapshot)).collect(),
+    };
+    Ok(serde_json::to_string(&report)? + "\n")
+}
+
+pub(super) fn report<'a>(project: &'a ProjectRow, snapshot: &Snapshot) -> ProjectReport<'a> {
+    let breaker = &project.breaker;
+    ProjectReport {
+        id: project.id.0,
+        title: &project.title,
+        slug: &project.slug,
+        state: &project.state,
+        reason: project.reason.as_deref(),
+        epoch: project.epoch,
+        session: project.session.as_deref(),
+        state_age_ms: snapshot.now.since(project.state_since).as_millis(),
+        roles: project.roles.iter().map(|role| role_report(role, snapshot.now)).collect(),
+        breaker: BreakerReport {
+            state: breaker.state,
+            attempts: breaker.in_window(snapshot.now, snapshot.window),
+            retry_in_ms: breaker.retry_at.map(|at| at.since(snapshot.now).as_millis()),
+        },
+    }
+}
+
+fn role_report(role: &RoleRow, now: Timestamp) -> RoleReport<'_> {
+    RoleReport {
+        name: &role.name,
+        state: &role.state,
+        pid: role.pid,
+        last_progress_ms: role.last_progress.map(|at| now.since(at).as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing;
+
+    #[test]
+    fn the_table_says_how_everything_stands() {
+        let built = testing::fleet();
+        insta::assert_snapshot!(table(&built.snapshot(), Screen::PLAIN), @"");
+    }
+
+    #[test]
+    fn the_table_fits_a_narrow_terminal() {
+        let built = testing::fleet();
+        let text = table(&built.snapshot(), Screen { width: Some(110), colour: false });
+        for line in text.lines().skip(1) {
+            assert!(output::display_width(line) <= 110, "{line}");
+        }
+        insta::assert_snapshot!(text, @"");
+    }
+
+    #[test]
+    fn without_anybody_serving_nothing_is_known_of_tmux() {
+        let built = testing::fleet();
+        let snapshot = Snapshot { serving: None, projects: Vec::new(), ..built.snapshot() };
+        insta::assert_snapshot!(table(&snapshot, Screen::PLAIN), @"");
+        let value: serde_json::Value = serde_json::from_str(&json(&snapshot).unwrap()).unwrap();
+        assert_eq!(value["tmux"], "unknown");
+        assert!(value["orchestrator"].is_null());
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_said_to_be_degraded() {
+        let built = testing::fleet();
+        let degraded = Some("less than 16 MiB of disk are free".to_owned());
+        let snapshot = Snapshot { degraded, projects: Vec::new(), ..built.snapshot() };
+        assert!(table(&snapshot, Screen::PLAIN).contains("store degraded (less than 16 MiB"));
+        assert!(json(&snapshot).unwrap().contains("\"store\":\"degraded\""));
+    }
+
+    #[test]
+    fn the_json_is_that_of_the_design() {
+        let built = testing::fleet();
+        let value: serde_json::Value = serde_json::from_str(&json(&built.snapshot()).unwrap()).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap(), @"");
+    }
+}
