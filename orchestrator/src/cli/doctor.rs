@@ -339,6 +339,7 @@ mod tests {
     #[test]
     fn an_installation_is_private_or_complained_about() {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(installation(dir.path()).grade, Grade::Ok);
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(installation(dir.path()).grade, Grade::Warn);
@@ -369,7 +370,11 @@ mod tests {
             warn("disk", "100 MiB free", "worktrees of a large repository need more"),
             fail("git", "cannot be started: \u{1b}[2J", "install git 2.30 or newer"),
         ];
-        insta::assert_snapshot!(lines(&checks, Screen::PLAIN), @"");
-        insta::assert_snapshot!(json(&checks).unwrap(), @"");
+        insta::assert_snapshot!(lines(&checks, Screen::PLAIN), @r"
+        ok    tmux               tmux 3.3a
+        warn  disk               100 MiB free; worktrees of a large repository need more
+        FAIL  git                cannot be started: \u{1b}[2J; install git 2.30 or newer
+        ");
+        insta::assert_snapshot!(json(&checks).unwrap(), @r#"{"verdict":"fail","checks":[{"name":"tmux","grade":"ok","found":"tmux 3.3a","advice":null},{"name":"disk","grade":"warn","found":"100 MiB free","advice":"worktrees of a large repository need more"},{"name":"git","grade":"fail","found":"cannot be started: \u001b[2J","advice":"install git 2.30 or newer"}]}"#);
     }
 }

@@ -50,10 +50,10 @@ pub struct Args {
 /// If there is no readable database, or no such project.
 pub fn run(args: &Args, home: &Path) -> Result<Exit, CliError> {
     let store = Store::open(&home.join(host::DATABASE), Mode::ReadOnly)?;
-    if let Some(id) = args.project {
-        if store.project_rows(Some(ProjectId(id)))?.is_empty() {
-            return Err(CliError::NoProject(id));
-        }
+    if let Some(id) = args.project
+        && store.project_rows(Some(ProjectId(id)))?.is_empty()
+    {
+        return Err(CliError::NoProject(id));
     }
     let from = match args.after {
         Some(after) => after,
@@ -146,9 +146,10 @@ impl<'a> Viewer<'a> {
         if let Some(title) = self.titles.get(&id) {
             return Ok(Some(title.clone()));
         }
-        let title = match &entry.signal.what {
-            What::ProjectEnqueued { title, .. } => title.clone(),
-            _ => self.store.project_rows(Some(id))?.pop().map(|project| project.title).unwrap_or_default(),
+        let title = if let What::ProjectEnqueued { title, .. } = &entry.signal.what {
+            title.clone()
+        } else {
+            self.store.project_rows(Some(id))?.pop().map(|project| project.title).unwrap_or_default()
         };
         let title = cut(&escape(&title), TITLE_CHARS);
         self.titles.insert(id, title.clone());
@@ -166,19 +167,27 @@ pub fn is_detail(entry: &Entry) -> bool {
 #[must_use]
 pub fn human(entry: &Entry, title: Option<&str>, screen: Screen) -> String {
     let signal = &entry.signal;
-    let mut parts = vec![time(entry.wall), level(signal.level(), screen)];
-    let whose: Vec<String> =
-        title.map(str::to_owned).into_iter().chain(signal.agent_role.as_ref().map(|role| escape(&role.0))).collect();
-    let id = signal.project_id.map(|id| format!("#{id}"));
-    let whose: Vec<String> = id.into_iter().chain((!whose.is_empty()).then(|| whose.join("/"))).collect();
-    if !whose.is_empty() {
-        parts.push(whose.join(" "));
-    }
-    parts.push(screen.paint(Style::of(signal.level()), &message(signal)));
-    parts.join("  ")
+    let mut whose = signal.project_id.map(|id| format!("#{id} ")).unwrap_or_default();
+    let role = signal.agent_role.as_ref().map(|role| escape(&role.0));
+    let names: Vec<&str> = title.into_iter().chain(role.as_deref()).collect();
+    whose.push_str(&names.join("/"));
+    line_of(entry, whose.trim_end(), screen)
 }
 
-fn level(level: Level, screen: Screen) -> String {
+/// The same without whose it is, for places where that is said already.
+#[must_use]
+pub fn bare(entry: &Entry, screen: Screen) -> String {
+    line_of(entry, "", screen)
+}
+
+fn line_of(entry: &Entry, whose: &str, screen: Screen) -> String {
+    let level = entry.signal.level();
+    let told = screen.paint(Style::of(level), &message(&entry.signal));
+    let parts = [time(entry.wall), name(level, screen), whose.to_owned(), told];
+    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("  ")
+}
+
+fn name(level: Level, screen: Screen) -> String {
     let name = match level {
         Level::Info => "info ",
         Level::Warn => "WARN ",
@@ -192,7 +201,8 @@ fn time(wall: WallTime) -> String {
     line::rfc3339(wall).split_once('T').map_or_else(String::new, |(_, time)| time.chars().take(12).collect())
 }
 
-fn date(wall: WallTime) -> String {
+/// The day of an entry, UTC.
+pub(super) fn date(wall: WallTime) -> String {
     line::rfc3339(wall).split_once('T').map_or_else(String::new, |(date, _)| date.to_owned())
 }
 
@@ -262,7 +272,46 @@ mod tests {
 
     #[test]
     fn the_journal_for_people() {
-        insta::assert_snapshot!(shown(&args()), @"");
+        insta::assert_snapshot!(shown(&args()), @r"
+        -- 2026-11-20 UTC --
+        12:00:00.000  info   orchestrator 0.1.0 started (pid 815): 0 unfinished projects, 0 unconfirmed intents left by its predecessor to be settled by observation
+        12:00:01.000  info   #1 Mobile app, version 2  accepted into the queue: Mobile app, version 2 (2 roles)
+        12:00:02.000  info   #2 évil \u{1b}[31mtitle; k…  accepted into the queue: évil \u{1b}[31mtitle; kill-server #(touch x) (1 role)
+        12:00:03.000  info   #3 日本語のプロジェクト  accepted into the queue: 日本語のプロジェクト (1 role)
+        12:00:04.000  info   #4 Waits for a slot  accepted into the queue: Waits for a slot (1 role)
+        12:00:04.100  info   #1 Mobile app, version 2  queued -> provisioning after 3.1 s
+        12:00:04.145  info   #1 Mobile app, version 2  provisioning -> launching after 45 ms
+        12:00:04.145  info   #1 Mobile app, version 2  session p1-ab12-e1 is up
+        12:00:04.145  info   #1 Mobile app, version 2/developer  developer started (pid 4010)
+        12:00:04.145  info   #1 Mobile app, version 2/tester  tester started (pid 4011)
+        12:00:04.145  info   #1 Mobile app, version 2  launching -> briefing after 0 s
+        12:00:04.145  info   #1 Mobile app, version 2/tester  brief handed to tester
+        12:00:06.145  info   #1 Mobile app, version 2/developer  developer acknowledged its brief
+        12:00:06.145  info   #1 Mobile app, version 2/tester  tester acknowledged its brief
+        12:00:06.145  info   #1 Mobile app, version 2/tester  tester is done: all\ngreen
+        12:00:06.145  info   #1 Mobile app, version 2  briefing -> running after 2.0 s
+        12:00:06.245  info   #2 évil \u{1b}[31mtitle; k…  queued -> provisioning after 4.2 s
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…  provisioning -> launching after 40 ms
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…  session p2-ab12-e1 is up
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…/developer  developer started (pid 4010)
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…  launching -> briefing after 0 s
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…/developer  developer acknowledged its brief
+        12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…  briefing -> running after 0 s
+        12:00:18.630  WARN   #2 évil \u{1b}[31mtitle; k…/developer  developer died (pid 4010) after 12.3 s; noticed by pidfd
+        12:00:18.630  WARN   #2 évil \u{1b}[31mtitle; k…/developer  developer died of agent_exited: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+        12:00:18.630  ERROR  #2 évil \u{1b}[31mtitle; k…  given up (agent_exited) while running: claude --continue: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+        12:00:18.630  ERROR  #2 évil \u{1b}[31mtitle; k…  running -> failed after 12.3 s (agent_exited)
+        12:00:18.730  info   #3 日本語のプロジェクト  queued -> provisioning after 15.7 s
+        12:00:18.770  info   #3 日本語のプロジェクト  provisioning -> launching after 40 ms
+        12:00:18.770  info   #3 日本語のプロジェクト  session p3-ab12-e1 is up
+        12:00:18.770  info   #3 日本語のプロジェクト/developer  developer started (pid 4010)
+        12:00:18.770  info   #3 日本語のプロジェクト  launching -> briefing after 0 s
+        12:00:19.170  WARN   #3 日本語のプロジェクト  session p3-ab12-e1 died; noticed by sweep, 1.2 s late
+        12:00:19.170  WARN   #3 日本語のプロジェクト  briefing -> recovering after 0.4 s (session_died)
+        12:00:19.170  ERROR  #3 日本語のプロジェクト  recovery refused, the budget is spent (session_died); next probe in 1 h 00 min
+        12:00:19.170  WARN   #3 日本語のプロジェクト  breaker closed -> open (3 attempts in its window)
+        12:00:19.170  WARN   #3 日本語のプロジェクト  recovering -> suspended after 0 s (session_died, breaker)
+        ");
     }
 
     #[test]

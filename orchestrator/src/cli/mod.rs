@@ -19,7 +19,7 @@ pub mod status;
 mod testing;
 
 use crate::config::{Config, Home};
-use crate::telemetry::log;
+use crate::telemetry::{log, text};
 use clap::{Parser, Subcommand, ValueEnum};
 use exit::{CliError, Exit};
 use std::ffi::OsString;
@@ -110,14 +110,27 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit 
 
 /// Help and version are answers, everything else that clap says is a complaint.
 fn usage(error: &clap::Error) -> Exit {
-    if error.use_stderr() {
-        output::complain(error.render().to_string().trim_end());
-        return Exit::Usage;
+    let said = error.render().to_string();
+    if !error.use_stderr() {
+        return output::print(&said).map_or_else(|error| error.exit(), |()| Exit::Ok);
     }
-    match output::print(&error.render().to_string()) {
-        Ok(()) => Exit::Ok,
-        Err(error) => error.exit(),
-    }
+    // Nothing at all was asked for: the help is the answer, but on the other stream.
+    let all = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    output::complain(&if all { said.trim_end().to_owned() } else { complaint(&said) });
+    Exit::Usage
+}
+
+/// What clap says, as one line like every other error; the rest of its words is in the help.
+fn complaint(said: &str) -> String {
+    let words: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let words = words.join(" ");
+    let words = text::outside(words.strip_prefix("error: ").unwrap_or(&words));
+    format!("orch: {words}; see `orch --help`")
 }
 
 fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
@@ -159,17 +172,49 @@ mod tests {
 
     #[test]
     fn help_names_every_exit_code() {
-        let help = Cli::command().render_help().to_string();
+        // The width is given, or the test would depend on the terminal it runs in.
+        let help = Cli::command().term_width(100).render_help().to_string();
         assert!(help.contains(exit::HELP), "{help}");
-        insta::assert_snapshot!(help, @"");
+        insta::assert_snapshot!(help, @"
+        Runs AI coding agents in tmux and cannot lie about their state
+
+        Usage: orch [OPTIONS] <COMMAND>
+
+        Commands:
+          init     Make an installation here
+          enqueue  Put a project into the queue
+          serve    Work on the queue until stopped; agents outlive it
+          status   Show how everything stands
+          show     Show everything about one project
+          events   Show the journal
+          agent    Report as an agent, from within its session
+          doctor   Check whether this machine can do what will be asked of it
+          help     Print this message or the help of the given subcommand(s)
+
+        Options:
+              --home <DIR>    The installation; without it, the .orch directory found here or above [env:
+                              ORCH_HOME]
+              --log <FORMAT>  How diagnostics on standard error look; their filter is ORCH_LOG [default:
+                              auto] [possible values: auto, json, text]
+          -h, --help          Print help (see more with '--help')
+          -V, --version       Print version
+
+        Exit codes:
+          0    it did what was asked (a closed pipe counts as that)
+          1    unexpected error
+          2    wrong usage
+          3    another orchestrator holds the installation
+          4    bad data: spec, configuration, database content, no such project
+          5    unusable environment: no tmux, no git, no installation
+          130  interrupted (SIGINT)
+          143  terminated (SIGTERM)
+        ");
     }
 
     fn said(words: &[&str]) -> Option<Report> {
         let cli = Cli::try_parse_from(["orch", "agent"].iter().chain(words)).unwrap();
-        match cli.command {
-            Command::Agent(args) => args.says.report(),
-            other => panic!("{other:?}"),
-        }
+        let Command::Agent(args) = cli.command else { panic!("{:?}", cli.command) };
+        args.says.report()
     }
 
     #[test]
@@ -195,6 +240,17 @@ mod tests {
         ] {
             assert_eq!(run(words.clone()), Exit::Usage, "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_complaint_is_one_line() {
+        let of = |words: &[&str]| {
+            let error = Cli::try_parse_from(words).unwrap_err();
+            complaint(&error.render().to_string())
+        };
+        insta::assert_snapshot!(of(&["orch", "statsu"]), @"orch: unrecognized subcommand 'statsu' tip: a similar subcommand exists: 'status'; see `orch --help`");
+        insta::assert_snapshot!(of(&["orch", "agent", "fail"]), @"orch: the following required arguments were not provided: --reason <TEXT>; see `orch --help`");
+        insta::assert_snapshot!(of(&["orch", "show", "\u{1b}[2J\n7"]), @"orch: invalid value ' 7' for '<ID>': invalid digit found in string; see `orch --help`");
     }
 
     #[test]

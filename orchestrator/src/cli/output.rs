@@ -235,9 +235,17 @@ mod tests {
 
     #[test]
     fn a_table_fits_the_screen() {
-        insta::assert_snapshot!(table(COLUMNS, &rows(), Screen::PLAIN), @"");
+        insta::assert_snapshot!(table(COLUMNS, &rows(), Screen::PLAIN), @"
+        ID  TITLE                        STATE
+         7  a title that goes on and on  failed
+        12  日本語のタイトル             running
+        ");
         let narrow = table(COLUMNS, &rows(), Screen { width: Some(30), colour: false });
-        insta::assert_snapshot!(narrow, @"");
+        insta::assert_snapshot!(narrow, @"
+        ID  TITLE              STATE
+         7  a title that goe…  failed
+        12  日本語のタイトル   running
+        ");
         for line in narrow.lines() {
             assert!(display_width(line) <= 30, "{line}");
         }

@@ -215,13 +215,15 @@ fn timeline(out: &mut String, entries: &[Entry], screen: Screen) {
         _ => "Events (UTC)".to_owned(),
     };
     heading(out, screen, &head);
+    let mut date = String::new();
     for entry in entries {
-        let _ = writeln!(out, "  {}", events::human(entry, None, screen).replacen(&format!("#{}  ", id(entry)), "", 1));
+        let today = events::date(entry.wall);
+        if date != today {
+            let _ = writeln!(out, "  {}", screen.paint(Style::Dim, &format!("-- {today} --")));
+            date = today;
+        }
+        let _ = writeln!(out, "  {}", events::bare(entry, screen));
     }
-}
-
-fn id(entry: &Entry) -> String {
-    entry.signal.project_id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -304,14 +306,98 @@ mod tests {
 
     #[test]
     fn a_running_project() {
-        insta::assert_snapshot!(text(&portrait(1), Screen::PLAIN), @"");
+        insta::assert_snapshot!(text(&portrait(1), Screen::PLAIN), @r"
+        #1 Mobile app, version 2
+          state      running, since 15 min 13 s
+          epoch      1
+          session    p1-ab12-e1
+          breaker    closed, no attempts
+          slug       p1-ab12
+          repository /srv/mobile-app
+          trace      cea38c5eb2a215ba79e9a2bfce7bf6c3
+
+        Roles
+          ROLE       STATE    EPOCH   PID         REPORTED  BRANCH                     WORKTREE
+          developer  working      1  4010  15 min 13 s ago  orch/p1-ab12/developer/e1  worktrees/p1/developer
+          tester     done         1  4011            never  orch/p1-ab12/tester/e1     worktrees/p1/tester
+
+        Under way
+          effect 2 hand_brief for tester, intended 15 min 15 s ago, no outcome yet
+
+        Events (UTC)
+          -- 2026-11-20 --
+          12:00:01.000  info   accepted into the queue: Mobile app, version 2 (2 roles)
+          12:00:04.100  info   queued -> provisioning after 3.1 s
+          12:00:04.100  info   about to ensure worktree for developer (effect 1)
+          12:00:04.145  info   provisioning -> launching after 45 ms
+          12:00:04.145  info   developer: absent -> starting
+          12:00:04.145  info   tester: absent -> starting
+          12:00:04.145  info   session p1-ab12-e1 is up
+          12:00:04.145  info   developer started (pid 4010)
+          12:00:04.145  info   tester started (pid 4011)
+          12:00:04.145  info   launching -> briefing after 0 s
+          12:00:04.145  info   about to hand brief for tester (effect 2)
+          12:00:04.145  info   brief handed to tester
+          12:00:06.145  info   developer acknowledged its brief
+          12:00:06.145  info   developer: starting -> ready
+          12:00:06.145  info   tester acknowledged its brief
+          12:00:06.145  info   tester: starting -> ready
+          12:00:06.145  info   developer: ready -> working
+          12:00:06.145  info   tester: ready -> done
+          12:00:06.145  info   tester is done: all\ngreen
+          12:00:06.145  info   briefing -> running after 2.0 s
+        ");
     }
 
     #[test]
     fn a_failed_project_shows_its_evidence_and_nothing_of_it_is_obeyed() {
         let shown = text(&portrait(2), Screen::PLAIN);
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @r"
+        #2 évil \u{1b}[31mtitle; kill-server #(touch x)
+          state      failed, since 15 min 00 s
+          epoch      1
+          session    p2-ab12-e1
+          breaker    closed, no attempts
+          slug       p2-ab12
+          repository /srv/mobile-app
+          trace      42c070d7982f4d416bdb2479d0114f41
+
+        Roles
+          ROLE       STATE  EPOCH  PID  REPORTED  BRANCH                     WORKTREE
+          developer  dead       1    -     never  orch/p2-ab12/developer/e1  worktrees/p2/developer
+
+        Last failure
+          kind       agent_exited
+          while      running
+          command    claude --continue
+          directory  worktrees/p2/developer
+          ending     exit code 41
+          duration   12.3 s
+          stderr     | warming up
+                     | \u{1b}[2Jfatal: no API key
+          stdout     | thinking…
+          hint       is ANTHROPIC_API_KEY set for the agent?
+          quality    1.00
+
+        Events (UTC)
+          -- 2026-11-20 --
+          12:00:02.000  info   accepted into the queue: évil \u{1b}[31mtitle; kill-server #(touch x) (1 role)
+          12:00:06.245  info   queued -> provisioning after 4.2 s
+          12:00:06.285  info   provisioning -> launching after 40 ms
+          12:00:06.285  info   developer: absent -> starting
+          12:00:06.285  info   session p2-ab12-e1 is up
+          12:00:06.285  info   developer started (pid 4010)
+          12:00:06.285  info   launching -> briefing after 0 s
+          12:00:06.285  info   developer acknowledged its brief
+          12:00:06.285  info   developer: starting -> ready
+          12:00:06.285  info   briefing -> running after 0 s
+          12:00:18.630  WARN   developer died (pid 4010) after 12.3 s; noticed by pidfd
+          12:00:18.630  info   developer: ready -> dead
+          12:00:18.630  WARN   developer died of agent_exited: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+          12:00:18.630  ERROR  given up (agent_exited) while running: claude --continue: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+          12:00:18.630  ERROR  running -> failed after 12.3 s (agent_exited)
+        ");
     }
 
     #[test]

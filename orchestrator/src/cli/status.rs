@@ -240,7 +240,14 @@ mod tests {
     #[test]
     fn the_table_says_how_everything_stands() {
         let built = testing::fleet();
-        insta::assert_snapshot!(table(&built.snapshot(), Screen::PLAIN), @"");
+        insta::assert_snapshot!(table(&built.snapshot(), Screen::PLAIN), @r"
+        orchestrator pid 815, since 15 min 19 s · tmux alive · store ok
+        ID  TITLE                                         STATE                      SINCE  EPOCH  SESSION     ROLES                           BREAKER
+         1  Mobile app, version 2                         running              15 min 13 s      1  p1-ab12-e1  developer working, tester done
+         2  évil \u{1b}[31mtitle; kill-server #(touch x)  failed               15 min 00 s      1  p2-ab12-e1  developer dead
+         3  日本語のプロジェクト                          suspended (breaker)  15 min 00 s      1  p3-ab12-e1  developer dead                  open, 3 attempts, probe in 45 min 00 s
+         4  Waits for a slot                              queued               15 min 15 s      0              developer absent
+        ");
     }
 
     #[test]
@@ -250,14 +257,24 @@ mod tests {
         for line in text.lines().skip(1) {
             assert!(output::display_width(line) <= 110, "{line}");
         }
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        orchestrator pid 815, since 15 min 19 s · tmux alive · store ok
+        ID  TITLE              STATE                      SINCE  EPOCH  SESSION     ROLES             BREAKER
+         1  Mobile app, vers…  running              15 min 13 s      1  p1-ab12-e1  developer worki…
+         2  évil \u{1b}[31mt…  failed               15 min 00 s      1  p2-ab12-e1  developer dead
+         3  日本語のプロジェ…  suspended (breaker)  15 min 00 s      1  p3-ab12-e1  developer dead    open, 3 attempt…
+         4  Waits for a slot   queued               15 min 15 s      0              developer absent
+        ");
     }
 
     #[test]
     fn without_anybody_serving_nothing_is_known_of_tmux() {
         let built = testing::fleet();
         let snapshot = Snapshot { serving: None, projects: Vec::new(), ..built.snapshot() };
-        insta::assert_snapshot!(table(&snapshot, Screen::PLAIN), @"");
+        insta::assert_snapshot!(table(&snapshot, Screen::PLAIN), @"
+        orchestrator not running · tmux unknown · store ok
+        no projects; `orch enqueue SPEC` adds one
+        ");
         let value: serde_json::Value = serde_json::from_str(&json(&snapshot).unwrap()).unwrap();
         assert_eq!(value["tmux"], "unknown");
         assert!(value["orchestrator"].is_null());
@@ -275,7 +292,30 @@ mod tests {
     #[test]
     fn the_json_is_that_of_the_design() {
         let built = testing::fleet();
-        let value: serde_json::Value = serde_json::from_str(&json(&built.snapshot()).unwrap()).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap(), @"");
+        let mut snapshot = built.snapshot();
+        snapshot.projects.retain(|project| matches!(project.id.0, 1 | 3));
+        insta::assert_snapshot!(json(&snapshot).unwrap().replace("},{", "},\n{").replace(",\"roles\"", ",\n\"roles\""), @r#"
+        {"tmux":"alive","store":"ok","orchestrator":{"pid":815,"since_ms":919170},"projects":[{"id":1,"title":"Mobile app, version 2","slug":"p1-ab12","state":"running","reason":null,"epoch":1,"session":"p1-ab12-e1","state_age_ms":913025,
+        "roles":[{"name":"developer","state":"working","pid":4010,"last_progress_ms":913025},
+        {"name":"tester","state":"done","pid":4011,"last_progress_ms":null}],"breaker":{"state":"closed","attempts":0,"retry_in_ms":null}},
+        {"id":3,"title":"日本語のプロジェクト","slug":"p3-ab12","state":"suspended","reason":"breaker","epoch":1,"session":"p3-ab12-e1","state_age_ms":900000,
+        "roles":[{"name":"developer","state":"dead","pid":null,"last_progress_ms":null}],"breaker":{"state":"open","attempts":3,"retry_in_ms":2700000}}]}
+        "#);
+    }
+
+    #[test]
+    fn what_the_gauges_count_is_what_the_table_shows() {
+        let built = testing::fleet();
+        let now = built.snapshot().now;
+        let standing = built.store.standing(now, Policy::default().breaker_window()).unwrap();
+        let pairs = |counted: &[(&str, u64)]| -> Vec<(String, u64)> {
+            counted.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        assert_eq!(standing.projects, pairs(&[("failed", 1), ("queued", 1), ("running", 1), ("suspended", 1)]));
+        assert_eq!(standing.sessions, pairs(&[("live", 2)]));
+        assert_eq!(standing.breakers, pairs(&[("closed", 2), ("open", 1)]));
+        assert_eq!(standing.queue_oldest, Some(Timestamp(4_000_000)));
+        // Attempts come from their own table, whatever a breaker believes.
+        assert_eq!(standing.window_attempts_max, 0);
     }
 }
