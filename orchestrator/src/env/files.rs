@@ -407,6 +407,7 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use std::fs;

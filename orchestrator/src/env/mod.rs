@@ -9,7 +9,8 @@ pub mod files;
 pub mod git;
 pub mod live;
 pub mod process;
-pub mod run;
+mod run;
+mod scan;
 pub mod tmux;
 pub mod watch;
 

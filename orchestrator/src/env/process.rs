@@ -7,25 +7,23 @@
 //!   fault table).
 //! - INV-P3: [`end_all`] says that nothing is left only after a scan that found nothing (T11).
 //!
-//! Running a program to its end is [`run`]; its implementation is in `run.rs`.
+//! Running a program to its end is [`run`], in `run.rs`; finding processes in `/proc` is in `scan.rs`.
 
+use super::scan::Stat;
 use crate::domain::id::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawDir, open, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
 pub use super::run::{OUTPUT_TAIL_BYTES_MAX, PIPE_GRACE, Run, RunOk, run};
-
-/// The environment variable that carries an incarnation's token in every process of it (DESIGN section 6).
-pub const INSTANCE_VARIABLE: &str = "ORCH_INSTANCE";
+pub use super::scan::{INSTANCE_VARIABLE, find_by_token};
 
 /// How long [`end_all`] lets SIGTERM work before SIGKILL, unless told otherwise (T11: TERM, 5 s, KILL).
 pub const END_GRACE: Duration = Duration::from_secs(5);
@@ -40,9 +38,6 @@ const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a process is looked at when it cannot be waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The kernel caps argv and environment together at 6 MiB (three quarters of `_STK_LIM`), so this never cuts one.
-const ENVIRON_BYTES_MAX: usize = 8 << 20;
 
 /// Why a process could not be watched or signalled although it may be there.
 #[derive(Debug, thiserror::Error)]
@@ -142,38 +137,6 @@ pub fn is_alive(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start == id.start && stat.alive)
 }
 
-/// The fields of `/proc/PID/stat` that are used here.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    alive: bool,
-    group: u32,
-    start: u64,
-}
-
-impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// Field 2, the command name, may contain blanks and parentheses, so fields are counted from the last `)`.
-    fn parse(stat: &[u8]) -> Option<Self> {
-        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-        let text = std::str::from_utf8(&stat[after_name..]).ok()?;
-        let mut fields = text.split_ascii_whitespace();
-        let state = fields.next()?;
-        let group = fields.nth(1)?.parse().ok()?; // field 5
-        let threads: u32 = fields.nth(14)?.parse().ok()?; // field 20
-        let start = fields.nth(1)?.parse().ok()?; // field 22
-        // A leader that called pthread_exit shows as Z while its other threads work on: that process is alive.
-        let alive = match state {
-            "X" | "x" => false,
-            "Z" => threads > 1,
-            _ => true,
-        };
-        Some(Self { alive, group, start })
-    }
-}
-
 /// A pidfd that is known to be of `id`; `None` if that process is gone (INV-P1).
 pub(super) fn open_checked(id: ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = i32::try_from(id.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
@@ -229,126 +192,6 @@ pub fn signal(id: ProcessId, signal: Signal) -> Result<Signalled, WatchError> {
         Err(Errno::SRCH) => Ok(Signalled::Gone),
         Err(error) => Err(WatchError::Signal { id, source: error.into() }),
     }
-}
-
-/// Every process, other than this one, whose environment carries [`INSTANCE_VARIABLE`] with one of `tokens`.
-///
-/// This reads the environment a process was *started* with; a process that wiped or replaced it is not found, nor
-/// is one of another user. Blocking, and on the recovery path: one open, read and close per process, into buffers
-/// that are reused; measured at about 1 ms per 100 processes. Reading an environment takes the process's memory
-/// lock, so a process stuck inside the kernel can hold this up: give it a thread of its own, as [`end_all`] does.
-///
-/// # Errors
-/// The system's, when `/proc` itself cannot be read. Processes that end or refuse meanwhile are skipped.
-pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, String)>> {
-    let mut found = Vec::new();
-    if tokens.is_empty() {
-        return Ok(found);
-    }
-    let mut buffers = ScanBuffers::default();
-    each_process(&mut buffers.names, |proc_dir, pid| {
-        write_path(&mut buffers.path, pid, "environ");
-        if !read_at(proc_dir, &buffers.path, &mut buffers.content) || token_in(&buffers.content, tokens).is_none() {
-            return;
-        }
-        // The number may have gone to another process since. Files opened below one /proc/PID directory handle
-        // all speak of the same process, so the token and the start time are read again from there.
-        write_path(&mut buffers.path, pid, "");
-        let Ok(dir) = openat(proc_dir, buffers.path.as_slice(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
-            return;
-        };
-        if !read_at(&dir, b"environ", &mut buffers.content) {
-            return;
-        }
-        let Some(token) = token_in(&buffers.content, tokens).map(str::to_owned) else { return };
-        if read_at(&dir, b"stat", &mut buffers.content)
-            && let Some(stat) = Stat::parse(&buffers.content).filter(|stat| stat.alive)
-        {
-            found.push((ProcessId { pid, start: stat.start }, token));
-        }
-    })?;
-    Ok(found)
-}
-
-/// The living members of a process group.
-pub(super) fn group_members(group: u32) -> io::Result<Vec<ProcessId>> {
-    let mut found = Vec::new();
-    let mut buffers = ScanBuffers::default();
-    each_process(&mut buffers.names, |proc_dir, pid| {
-        write_path(&mut buffers.path, pid, "stat");
-        if read_at(proc_dir, &buffers.path, &mut buffers.content)
-            && let Some(stat) = Stat::parse(&buffers.content).filter(|stat| stat.alive && stat.group == group)
-        {
-            found.push(ProcessId { pid, start: stat.start });
-        }
-    })?;
-    Ok(found)
-}
-
-/// Memory that one scan of `/proc` uses again and again.
-struct ScanBuffers {
-    names: Vec<u8>,
-    path: Vec<u8>,
-    content: Vec<u8>,
-}
-
-impl Default for ScanBuffers {
-    fn default() -> Self {
-        Self {
-            names: Vec::with_capacity(32 << 10),
-            path: Vec::with_capacity(32),
-            content: Vec::with_capacity(16 << 10),
-        }
-    }
-}
-
-/// Calls `visit` for every process but this one.
-fn each_process(names: &mut Vec<u8>, mut visit: impl FnMut(&OwnedFd, u32)) -> io::Result<()> {
-    let own = std::process::id();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc_dir = open("/proc", flags, Mode::empty())?;
-    let mut entries = RawDir::new(&proc_dir, names.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        let Some(pid) = std::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid != own {
-            visit(&proc_dir, pid);
-        }
-    }
-    Ok(())
-}
-
-/// `PID/name`, or just `PID`, in a buffer that keeps its memory.
-fn write_path(path: &mut Vec<u8>, pid: u32, name: &str) {
-    path.clear();
-    let separator = if name.is_empty() { "" } else { "/" };
-    let _ = write!(path, "{pid}{separator}{name}"); // writing to a Vec cannot fail
-}
-
-/// Fills `content` with the whole file; false if it cannot be read, as when its process just ended.
-fn read_at(dir: &OwnedFd, path: &[u8], content: &mut Vec<u8>) -> bool {
-    let Ok(file) = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return false };
-    content.clear();
-    while content.len() < ENVIRON_BYTES_MAX {
-        if content.capacity() - content.len() < 4 << 10 {
-            content.reserve(16 << 10);
-        }
-        match rustix::io::read(&file, rustix::buffer::spare_capacity(content)) {
-            Ok(0) => return true,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-    true
-}
-
-/// Which of `tokens` this environment block carries.
-fn token_in<'a>(environ: &'a [u8], tokens: &BTreeSet<String>) -> Option<&'a str> {
-    environ.split(|byte| *byte == 0).find_map(|variable| {
-        let value = variable.strip_prefix(INSTANCE_VARIABLE.as_bytes())?.strip_prefix(b"=")?;
-        std::str::from_utf8(value).ok().filter(|value| tokens.contains(*value))
-    })
 }
 
 /// Ends every process that carries one of `tokens`: SIGTERM (with SIGCONT, so that a stopped one acts on it), a
@@ -416,43 +259,40 @@ pub(super) async fn still_there(ids: &[ProcessId], until: Instant) -> Vec<Proces
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
 
+    /// A child that does not outlive its test, however that ends.
+    struct Ours(Child);
+
+    impl Ours {
+        fn id(&self) -> u32 {
+            self.0.id()
+        }
+    }
+
+    impl Drop for Ours {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     /// A shell that has said "ready", or whatever its first line is.
-    fn shell(script: &str, token: &str) -> (Child, String) {
+    fn shell(script: &str, token: &str) -> (Ours, String) {
         let mut command = Command::new("sh");
         command.args(["-c", script]).env(INSTANCE_VARIABLE, token);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (child, line.trim().to_owned())
+        (Ours(child), line.trim().to_owned())
     }
 
     fn token(name: &str) -> String {
         format!("{name}-{}", std::process::id())
-    }
-
-    fn end(mut child: Child) {
-        let _ = child.kill();
-        child.wait().unwrap();
-    }
-
-    #[test]
-    fn stat_is_parsed_from_the_last_parenthesis() {
-        let rest = "1 77 3 4 5 6 7 8 9 10 11 12 13 14 15 16 THREADS 0 4242 9 9";
-        let check = |state: &str, threads: &str| {
-            let line = format!("9 (a) Z (b) {state} {}", rest.replace("THREADS", threads));
-            Stat::parse(line.as_bytes()).unwrap()
-        };
-        assert_eq!(check("S", "1"), Stat { alive: true, group: 77, start: 4242 });
-        assert!(!check("Z", "1").alive);
-        assert!(check("Z", "3").alive, "only its first thread has ended");
-        assert!(!check("X", "1").alive);
-        assert_eq!(Stat::parse(b"9 (cut"), None);
-        assert_eq!(Stat::parse(b"9 (cut) S 1 2"), None);
     }
 
     #[test]
@@ -480,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_process_that_is_no_child_is_seen() {
         let (shell, pid) = shell("sleep 300 >/dev/null & echo $!", &token("other"));
-        end(shell);
+        drop(shell);
         let id = identify(pid.parse().unwrap()).unwrap();
         let waiting = tokio::spawn(wait_exit(id));
         assert_eq!(signal(id, Signal::KILL).unwrap(), Signalled::Sent);
@@ -496,7 +336,7 @@ mod tests {
         assert_eq!(signal(earlier, Signal::KILL).unwrap(), Signalled::Gone);
         assert_eq!(wait_exit(earlier).await.unwrap(), ExitSeen::AlreadyGone);
         assert!(is_alive(id));
-        end(child);
+        drop(child);
     }
 
     #[test]
@@ -513,7 +353,24 @@ mod tests {
         assert_eq!(find_by_token(&BTreeSet::new()).unwrap(), []);
         let grandchild = identify(grandchild.parse().unwrap()).unwrap();
         signal(grandchild, Signal::KILL).unwrap();
-        [first, other, wiped].into_iter().for_each(end);
+        drop((first, other, wiped));
+    }
+
+    #[test]
+    fn a_process_is_found_even_while_it_executes_another_program() {
+        let token = token("exec");
+        let restless = Command::new("sh")
+            .args(["-c", "exec sh -c \"$0\" \"$0\"", "exec sh -c \"$0\" \"$0\""])
+            .env(INSTANCE_VARIABLE, &token)
+            .stdout(Stdio::null())
+            .spawn()
+            .map(Ours)
+            .unwrap();
+        let tokens = BTreeSet::from([token]);
+        for look in 0..200 {
+            assert_eq!(find_by_token(&tokens).unwrap().len(), 1, "look {look}");
+        }
+        drop(restless);
     }
 
     #[tokio::test]
@@ -530,7 +387,7 @@ mod tests {
         assert!(ended.term >= 3, "{ended:?}");
         assert_eq!(find_by_token(&tokens).unwrap(), []);
         assert_eq!(end_all(&tokens, END_GRACE).await.unwrap(), Ended::default());
-        [plain, deaf, away, stopped].into_iter().for_each(end);
+        drop((plain, deaf, away, stopped));
     }
 
     #[tokio::test]
@@ -541,7 +398,7 @@ mod tests {
         let ended = end_all(&BTreeSet::from([token.clone()]), END_GRACE).await.unwrap();
         assert!(ended.term + ended.kill >= 3, "{ended:?}");
         assert_eq!(find_by_token(&BTreeSet::from([token])).unwrap(), []);
-        end(parent);
+        drop(parent);
     }
 
     #[tokio::test]

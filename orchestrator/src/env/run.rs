@@ -8,7 +8,8 @@
 //! - INV-R3: dropping the future kills the group.
 
 use super::files::printable;
-use super::process::{group_members, has_exited, still_there, watched};
+use super::process::{has_exited, still_there, watched};
+use super::scan::group_members;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use crate::domain::time::Span;
 use rustix::fd::{AsFd, OwnedFd};
@@ -364,6 +365,7 @@ fn shown(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::domain::id::ProcessId;
@@ -491,12 +493,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
-        let ids: Vec<ProcessId> = tokio::select! {
-            ended = run(sh(&format!("sleep 300 & echo $$ $! > {}; wait", fifo.display()))) => panic!("{ended:?}"),
-            pids = tokio::fs::read_to_string(&fifo) => {
-                pids.unwrap().split_ascii_whitespace().map(|pid| identify(pid.parse().unwrap()).unwrap()).collect()
-            }
+        let mut running = Box::pin(run(sh(&format!("sleep 300 & echo $$ $! > {}; wait", fifo.display()))));
+        let pids = tokio::select! {
+            ended = &mut running => panic!("{ended:?}"),
+            pids = tokio::fs::read_to_string(&fifo) => pids.unwrap(),
         };
+        let ids: Vec<ProcessId> =
+            pids.split_ascii_whitespace().map(|pid| identify(pid.parse().unwrap()).unwrap()).collect();
+        drop(running);
         assert_eq!(ids.len(), 2);
         for id in ids {
             wait_exit(id).await.unwrap();

@@ -16,6 +16,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the owner's function is told.
@@ -63,6 +64,16 @@ pub struct Watcher {
     /// Taken only by `drop`.
     inner: Option<RecommendedWatcher>,
     table: Arc<Mutex<Table>>,
+    ended: Arc<AtomicBool>,
+}
+
+/// Lives inside notify's thread and says when that has ended, or was never started.
+struct ThreadEnd(Arc<AtomicBool>);
+
+impl Drop for ThreadEnd {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Who watches what. inotify knows one watch per directory, however many names it was asked for under.
@@ -91,7 +102,10 @@ impl Watcher {
     pub fn new(sender: impl Fn(WatchEvent) + Send + 'static) -> Result<Self, DirWatchError> {
         let table = Arc::new(Mutex::new(Table::default()));
         let seen = Arc::clone(&table);
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread_end = ThreadEnd(Arc::clone(&ended));
         let handler = move |event: notify::Result<Event>| {
+            let _ = &thread_end; // moved in here, to be dropped with the handler
             let events = match event {
                 Ok(event) => locked(&seen).translate(&event),
                 Err(error) => vec![WatchEvent::Rescan { reason: error.to_string() }],
@@ -100,7 +114,7 @@ impl Watcher {
         };
         let inner = RecommendedWatcher::new(handler, Config::default())
             .map_err(|error| DirWatchError::NotRunning(error.to_string()))?;
-        let mut watcher = Self { inner: Some(inner), table };
+        let mut watcher = Self { inner: Some(inner), table, ended };
         watcher.running()?;
         Ok(watcher)
     }
@@ -161,7 +175,9 @@ impl Watcher {
 
     /// Asks notify for the watch. The name is in the table first, so that no event of the new watch is lost.
     fn start(&mut self, dir: &Path, real: &Path) -> Result<(), DirWatchError> {
-        self.stop(real)?; // what a removed or moved directory left behind under the same path
+        if locked(&self.table).dirs.contains_key(real) {
+            self.stop(real)?; // what a removed or moved directory left behind under the same path
+        }
         let fresh = {
             let mut table = locked(&self.table);
             let entry = table.dirs.entry(real.to_path_buf()).or_default();
@@ -201,13 +217,13 @@ impl Watcher {
         Ok(())
     }
 
-    /// notify's handle, once its thread has answered. Its other calls, and its `drop`, panic if the thread is gone.
+    /// notify's handle, unless its thread has ended: its calls and its `drop` would panic then.
     fn running(&mut self) -> Result<&mut RecommendedWatcher, DirWatchError> {
-        let inner = self.inner.as_mut().ok_or_else(|| DirWatchError::NotRunning("it was dropped".to_owned()))?;
-        match inner.configure(Config::default()) {
-            Ok(_) => Ok(inner),
-            Err(error) => Err(DirWatchError::NotRunning(error.to_string())),
-        }
+        let ended = self.ended.load(Ordering::Acquire);
+        self.inner
+            .as_mut()
+            .filter(|_| !ended)
+            .ok_or_else(|| DirWatchError::NotRunning("its thread could not be started, or has ended".to_owned()))
     }
 }
 
@@ -276,6 +292,7 @@ fn is_temporary(name: &OsStr) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use std::fs;
@@ -309,21 +326,22 @@ mod tests {
     #[test]
     fn every_change_is_told_and_reading_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("CLAUDE.md");
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("old"), "").unwrap();
         let (mut watcher, events) = watcher();
         watcher.watch_dir(dir.path()).unwrap();
-        fs::write(&file, "one").unwrap();
-        until(&events, &path(&file));
-        fs::rename(&file, dir.path().join("away")).unwrap();
-        until(&events, &path(dir.path().join("away")));
-        fs::remove_file(dir.path().join("away")).unwrap();
-        fs::write(dir.path().join("mark"), "").unwrap();
-        until(&events, &path(dir.path().join("mark")));
-        fs::read(dir.path().join("mark")).unwrap();
-        fs::write(dir.path().join(".x.tmp"), "").unwrap();
-        fs::write(dir.path().join("end"), "").unwrap();
-        let others = until(&events, &path(dir.path().join("end")));
-        assert!(others.iter().all(|event| *event == path(dir.path().join("mark"))), "{others:?}");
+        fs::write(at("CLAUDE.md"), "one").unwrap();
+        until(&events, &path(at("CLAUDE.md")));
+        fs::rename(at("CLAUDE.md"), at("away")).unwrap();
+        until(&events, &path(at("away")));
+        fs::remove_file(at("away")).unwrap();
+        fs::read(at("old")).unwrap();
+        fs::write(at(".x.tmp"), "").unwrap();
+        fs::write(at("end"), "").unwrap();
+        let others = until(&events, &path(at("end")));
+        assert!(!others.contains(&path(at("old"))) && !others.contains(&path(at(".x.tmp"))), "{others:?}");
+        fs::remove_file(at("old")).unwrap();
+        until(&events, &path(at("old")));
     }
 
     #[test]
