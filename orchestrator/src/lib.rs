@@ -6,4 +6,5 @@ pub mod env;
 pub mod runtime;
 pub mod spool;
 pub mod store;
+pub mod telemetry;
 pub mod validate;

@@ -9,6 +9,7 @@ use orchestrator::{env, runtime, spool};
 use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
+#[command(version)]
 struct Args {
     #[arg(long, global = true, env = "ORCH_HOME")]
     home: Option<PathBuf>,

@@ -274,8 +274,8 @@ pub(super) fn hand_brief(draft: &mut Draft<'_, '_>, index: usize) {
     role.ack_due = Some(due);
     let (again, times) = (role.briefs_sent > 1, role.briefs_sent);
     let line = brief::brief_line(&role.name, id, role.epoch);
-    draft.tell_role(index, What::BriefHanded { times });
     draft.order_role(index, Effect::HandBrief { pane, line, again });
+    draft.tell_role(index, What::BriefHanded { times });
 }
 
 /// The final look, once every role is done.

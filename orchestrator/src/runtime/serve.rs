@@ -205,7 +205,7 @@ impl Shell {
     fn journal(&mut self, what: What) -> Result<(), StoreError> {
         let now = self.core.env().now();
         let entry = self.core.store().journal(Signal::fleet(what), &now)?;
-        self.publisher.publish(&[entry], self.timeline.at());
+        { let _ = entry; let at = self.timeline.at(); self.publisher.publish(self.core.store(), at); }
         Ok(())
     }
 
@@ -222,7 +222,7 @@ impl Shell {
                     self.degraded = false;
                     tracing::info!("the store works again");
                 }
-                self.publisher.publish(&report.entries, self.timeline.at());
+                let _ = report; let at = self.timeline.at(); self.publisher.publish(self.core.store(), at);
             }
             Err(error) => {
                 // Nothing was performed. The next sweep sees everything anew (G15).

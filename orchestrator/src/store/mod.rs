@@ -22,5 +22,5 @@ pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};
 pub use queue::Accepted;
-pub use status::{LeaseRow, OutboxRow, ProjectRow, RoleRow};
+pub use status::{LeaseRow, OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
 pub use write::{Settlement, Turn};

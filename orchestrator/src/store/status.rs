@@ -4,9 +4,10 @@ use super::error::StoreError;
 use super::open::Store;
 use super::write::micros;
 use crate::domain::breaker::Breaker;
-use crate::domain::id::{ProcessId, ProjectId};
-use crate::domain::time::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use crate::domain::id::{ProcessId, ProjectId, Seq};
+use crate::domain::signal::{Entry, Signal};
+use crate::domain::time::{Span, Timestamp, WallTime};
+use rusqlite::{OptionalExtension, Row, params};
 
 /// A project as `orch status` shows it, finished or not.
 #[derive(Debug, Clone)]
@@ -88,6 +89,28 @@ pub struct LeaseRow {
     pub http: Option<String>,
     /// What the holder last knew of tmux: `alive` or `unknown`.
     pub tmux: String,
+}
+
+/// What stands at one moment, counted: what the gauges show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Projects by the name of their state, finished ones included.
+    pub projects: Vec<(String, u64)>,
+    /// Sessions of unfinished projects by how far they got.
+    pub sessions: Vec<(String, u64)>,
+    /// Breakers of unfinished projects by state.
+    pub breakers: Vec<(String, u64)>,
+    /// When the project that has waited longest came into the queue, if any waits.
+    pub queue_oldest: Option<Timestamp>,
+    /// The highest number of recoveries of any one project within the window, counted from the attempts themselves
+    /// and not from what its breaker believes.
+    pub window_attempts_max: u64,
+}
+
+/// The version of the SQLite that is built in.
+#[must_use]
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
 }
 
 impl Store {
@@ -213,4 +236,98 @@ impl Store {
         self.connection.execute("UPDATE lease SET released = 1, http = NULL, tmux = 'unknown' WHERE id = 1", [])?;
         Ok(())
     }
+
+    /// The installation's mark; none before `orch init` has set it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn installation(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT value FROM meta WHERE key = 'installation'";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0)).optional()?)
+    }
+
+    /// The number of the journal's last entry; 0 while it is empty.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn last_seq(&self) -> Result<Seq, StoreError> {
+        let last = self.connection.query_row("SELECT coalesce(max(seq), 0) FROM event", [], |row| row.get(0))?;
+        Ok(Seq(last))
+    }
+
+    /// Entries of one project after `seq`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// If an entry cannot be read.
+    pub fn entries_of(&self, id: ProjectId, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let sql = "SELECT seq, at_us, wall_us, project_id, body FROM event
+                    WHERE project_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![id.0, after.0, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(entry(row)?);
+        }
+        Ok(entries)
+    }
+
+    /// The last entries of one project, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// If an entry cannot be read.
+    pub fn last_entries_of(&self, id: ProjectId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let sql = "SELECT seq, at_us, wall_us, project_id, body FROM event
+                    WHERE project_id = ?1 ORDER BY seq DESC LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![id.0, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(entry(row)?);
+        }
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Counts what stands at `at`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn standing(&self, at: Timestamp, window: Span) -> Result<Standing, StoreError> {
+        const UNFINISHED: &str = "state NOT IN ('completed', 'failed', 'cancelled')";
+        let queue_oldest: Option<i64> =
+            self.connection
+                .query_row("SELECT min(state_us) FROM project WHERE state = 'queued'", [], |row| row.get(0))?;
+        // Strictly younger than a window, as the breaker counts.
+        let since = i64::try_from(at.0).unwrap_or(i64::MAX) - i64::try_from(window.0).unwrap_or(i64::MAX);
+        let attempts: i64 = self.connection.query_row(
+            "SELECT coalesce(max(n), 0)
+               FROM (SELECT count(*) AS n FROM attempt WHERE at_us > ?1 GROUP BY project_id)",
+            [since],
+            |row| row.get(0),
+        )?;
+        Ok(Standing {
+            projects: self.grouped("state", "1")?,
+            sessions: self.grouped("session_is", &format!("{UNFINISHED} AND session_is IS NOT NULL"))?,
+            breakers: self.grouped("breaker_state", UNFINISHED)?,
+            queue_oldest: queue_oldest.map(|at| Timestamp(at.cast_unsigned())),
+            window_attempts_max: attempts.cast_unsigned(),
+        })
+    }
+
+    fn grouped(&self, column: &str, condition: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = format!("SELECT {column}, count(*) FROM project WHERE {condition} GROUP BY {column} ORDER BY 1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let seq = Seq(row.get(0)?);
+    let body: String = row.get(4)?;
+    let mut signal: Signal =
+        serde_json::from_str(&body).map_err(|error| StoreError::unreadable(format!("event {seq}"), error))?;
+    signal.project_id = row.get::<_, Option<i64>>(3)?.map(ProjectId);
+    let at = Timestamp(row.get::<_, i64>(1)?.cast_unsigned());
+    Ok(Entry { seq, at, wall: WallTime(row.get(2)?), signal })
 }

@@ -1,0 +1,562 @@
+//! The words: one sentence fragment per event, for a person at three in the morning.
+//!
+//! Each says what happened, to whom, with the numbers that matter and who noticed. Text from outside (an agent's
+//! words, a file's name, a program's stderr) is escaped and cut, so that it can neither move a cursor, nor forge a
+//! line, nor push the rest off the screen (B15, B83).
+
+use crate::domain::event::Source;
+use crate::domain::failure::{Failure, FailureKind, Stage, Stderr};
+use crate::domain::signal::{Signal, What};
+use crate::domain::state::SuspendReason;
+use crate::domain::time::Span;
+use std::fmt::Write;
+
+/// Characters of one piece of outside text in a message: what fits a line with the words around it.
+const OUTSIDE_CHARS_MAX: usize = 160;
+
+/// The event's name, as the journal, the log and the filters spell it.
+#[must_use]
+pub fn name(what: &What) -> &'static str {
+    match what {
+        What::OrchestratorStarted { .. } => "orchestrator_started",
+        What::OrchestratorStopped { .. } => "orchestrator_stopped",
+        What::ProjectEnqueued { .. } => "project_enqueued",
+        What::ProjectMoved { .. } => "project_moved",
+        What::RoleMoved { .. } => "role_moved",
+        What::EffectIntended { .. } => "effect_intended",
+        What::SessionCreated { .. } => "session_created",
+        What::SessionDied { .. } => "session_died",
+        What::AgentStarted { .. } => "agent_started",
+        What::AgentAdopted { .. } => "agent_adopted",
+        What::AgentDied { .. } => "agent_died",
+        What::DeathExplained { .. } => "death_explained",
+        What::ResourceMissing { .. } => "resource_missing",
+        What::ResourceRestored { .. } => "resource_restored",
+        What::SubprocessFailed { .. } => "subprocess_failed",
+        What::OperationFailed { .. } => "operation_failed",
+        What::BriefHanded { .. } => "brief_handed",
+        What::BriefAcknowledged => "brief_acknowledged",
+        What::AgentReported { .. } => "agent_reported",
+        What::RecoveryStarted { .. } => "recovery_started",
+        What::RecoveryDelayed { .. } => "recovery_delayed",
+        What::RecoverySucceeded { .. } => "recovery_succeeded",
+        What::RecoveryRefused { .. } => "recovery_refused",
+        What::BreakerMoved { .. } => "breaker_moved",
+        What::ProjectCertified { .. } => "project_certified",
+        What::TmuxLost { .. } => "tmux_lost",
+        What::TmuxAnswered { .. } => "tmux_answered",
+        What::ProjectFailed { .. } => "project_failed",
+        What::SpoolRejected { .. } => "spool_rejected",
+        What::MoveRefused { .. } => "move_refused",
+    }
+}
+
+/// One event in plain English: a fragment without a full stop, safe for a terminal and a log line.
+#[must_use]
+pub fn message(signal: &Signal) -> String {
+    let who = signal.agent_role.as_ref().map_or("the project", |role| role.0.as_str());
+    let who = escape(who);
+    match &signal.what {
+        What::OrchestratorStarted { .. }
+        | What::OrchestratorStopped { .. }
+        | What::TmuxLost { .. }
+        | What::TmuxAnswered { .. }
+        | What::SpoolRejected { .. }
+        | What::MoveRefused { .. } => fleet(&signal.what),
+        What::SessionCreated { .. }
+        | What::SessionDied { .. }
+        | What::AgentStarted { .. }
+        | What::AgentAdopted { .. }
+        | What::AgentDied { .. }
+        | What::DeathExplained { .. }
+        | What::BriefHanded { .. }
+        | What::BriefAcknowledged
+        | What::AgentReported { .. } => agent(&who, signal),
+        What::ResourceMissing { .. }
+        | What::ResourceRestored { .. }
+        | What::SubprocessFailed { .. }
+        | What::OperationFailed { .. }
+        | What::ProjectFailed { .. } => fault(&who, &signal.what),
+        What::RecoveryStarted { .. }
+        | What::RecoveryDelayed { .. }
+        | What::RecoverySucceeded { .. }
+        | What::RecoveryRefused { .. }
+        | What::BreakerMoved { .. } => recovery(&signal.what),
+        What::ProjectEnqueued { .. }
+        | What::ProjectMoved { .. }
+        | What::RoleMoved { .. }
+        | What::EffectIntended { .. }
+        | What::ProjectCertified { .. } => course(&who, signal),
+    }
+}
+
+/// What concerns everybody.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn fleet(what: &What) -> String {
+    match what {
+        What::OrchestratorStarted { process, version, unfinished, unconfirmed } => format!(
+            "orchestrator {} started (pid {}): {}, {} left by its predecessor to be settled by observation",
+            escape(version),
+            process.pid,
+            counted(*unfinished, "unfinished project"),
+            counted(*unconfirmed, "unconfirmed intent"),
+        ),
+        What::OrchestratorStopped { reason } => {
+            format!("orchestrator stopped: {}; agents go on without it", outside(reason))
+        }
+        What::TmuxLost { reason } => {
+            format!("tmux cannot be asked ({}); nothing is concluded about any session", outside(reason))
+        }
+        What::TmuxAnswered { server, changed: false } => format!("tmux answers (server pid {})", server.pid),
+        What::TmuxAnswered { server, changed: true } => {
+            format!("tmux answers, and it is another server than before (pid {}): its sessions are new", server.pid)
+        }
+        What::SpoolRejected { name, reason, stale: false } => {
+            format!("report {} was unusable and moved aside: {}", outside(name), outside(reason))
+        }
+        What::SpoolRejected { name, reason, stale: true } => {
+            format!("report {} came too late and was set aside: {}", outside(name), outside(reason))
+        }
+        What::MoveRefused { refused } => {
+            format!("refused an illegal move, nothing was changed: {}; this is a defect of orch", outside(refused))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Sessions and agents: their coming, going and saying.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn agent(who: &str, signal: &Signal) -> String {
+    let session =
+        signal.session.as_deref().map_or_else(|| "session".to_owned(), |name| format!("session {}", escape(name)));
+    match &signal.what {
+        What::SessionCreated { adopted: false } => format!("{session} is up"),
+        What::SessionCreated { adopted: true } => format!("{session} was there already, taken over by its token"),
+        What::SessionDied { detected_by, lag } => format!("{session} died; {}", noticed(*detected_by, *lag)),
+        What::AgentStarted { process } => format!("{who} started (pid {})", process.pid),
+        What::AgentAdopted { process } => format!("{who} runs already (pid {}), taken over by its token", process.pid),
+        What::AgentDied { process, expected, detected_by, lag, lifetime } => {
+            let verb = if *expected { "ended, as expected" } else { "died" };
+            let after = humane(*lifetime);
+            format!("{who} {verb} (pid {}) after {after}; {}", process.pid, noticed(*detected_by, *lag))
+        }
+        What::DeathExplained { failure } => {
+            let mut text = format!("{who} died of {}: {}, {}", kind(failure.kind), ending(failure), stderr(failure));
+            hint(&mut text, failure);
+            text
+        }
+        What::BriefHanded { times: 1 } => format!("brief handed to {who}"),
+        What::BriefHanded { times } => format!("brief handed to {who} again ({})", ordinal(*times)),
+        What::BriefAcknowledged => format!("{who} acknowledged its brief"),
+        What::AgentReported { kind, text } => {
+            let said = match kind.as_str() {
+                "done" => "is done".to_owned(),
+                "fail" => "says it cannot go on".to_owned(),
+                "idle" => "rests".to_owned(),
+                "needs_input" => "waits for a person".to_owned(),
+                "progress" => "goes on".to_owned(),
+                other => format!("reports {}", outside(other)),
+            };
+            match text.as_deref().filter(|text| !text.trim().is_empty()) {
+                Some(text) => format!("{who} {said}: {}", outside(text)),
+                None => format!("{who} {said}"),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+/// What went wrong, or was put right.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn fault(who: &str, what: &What) -> String {
+    match what {
+        What::ResourceMissing { resource, path, detected_by, lag, failure } => {
+            let thing = if resource == "worktree" { "worktree".to_owned() } else { outside(path) };
+            let is = match failure.kind {
+                FailureKind::ResourceChanged => "is no longer what was pinned at launch".to_owned(),
+                FailureKind::ResourceMissing => "is missing".to_owned(),
+                FailureKind::WorktreeInvalid
+                | FailureKind::Io
+                | FailureKind::Invalid
+                | FailureKind::TimedOut
+                | FailureKind::SessionDied
+                | FailureKind::ServerDied
+                | FailureKind::AgentKilled
+                | FailureKind::AgentExited
+                | FailureKind::AgentLost
+                | FailureKind::AgentReported
+                | FailureKind::SubprocessFailed
+                | FailureKind::SpawnFailed
+                | FailureKind::BriefUnacknowledged => format!("is unusable ({})", ending(failure)),
+            };
+            format!("{thing} of {who} {is}; {}", noticed(*detected_by, *lag))
+        }
+        What::ResourceRestored { path, parked } if parked.is_empty() => {
+            format!("{} of {who} was put right again", outside(path))
+        }
+        What::ResourceRestored { path, parked } => {
+            let kept: Vec<String> = parked.iter().map(|path| outside(path)).collect();
+            format!("{} of {who} was put right again; what stood there is kept at {}", outside(path), kept.join(", "))
+        }
+        What::SubprocessFailed { failure } => {
+            let mut text = format!("{} failed for {who}: {}, {}", command(failure), ending(failure), stderr(failure));
+            hint(&mut text, failure);
+            text
+        }
+        What::OperationFailed { failure } => {
+            let mut text = format!("{} failed for {who}: {}", command(failure), ending(failure));
+            hint(&mut text, failure);
+            text
+        }
+        What::ProjectFailed { failure } => {
+            let mut text = format!(
+                "given up ({}) while {}: {}: {}, {}",
+                kind(failure.kind),
+                stage(failure.stage),
+                command(failure),
+                ending(failure),
+                stderr(failure),
+            );
+            hint(&mut text, failure);
+            text
+        }
+        _ => String::new(),
+    }
+}
+
+/// Recoveries and what limits them.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn recovery(what: &What) -> String {
+    match what {
+        What::RecoveryStarted { cause, probe: true, .. } => {
+            format!("recovery probe begins, the one that the half-open breaker admits: {}", kind(*cause))
+        }
+        What::RecoveryStarted { attempt, max_attempts, cause, probe: false } => {
+            format!("recovery {attempt} of {max_attempts} begins: {}", kind(*cause))
+        }
+        What::RecoveryDelayed { delay } => format!("next recovery in {}", humane(*delay)),
+        What::RecoverySucceeded { attempts, duration } => {
+            format!("running again after {}, {}", counted(*attempts, "attempt"), humane(*duration))
+        }
+        What::RecoveryRefused { retry_in, cause } => {
+            let again = humane(*retry_in);
+            format!("recovery refused, the budget is spent ({}); next probe in {again}", kind(*cause))
+        }
+        What::BreakerMoved { from, to, attempts } => {
+            format!("breaker {from} -> {to} ({} in its window)", counted(*attempts, "attempt"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// The normal course of a project.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn course(who: &str, signal: &Signal) -> String {
+    match &signal.what {
+        What::ProjectEnqueued { title, roles } => {
+            format!("accepted into the queue: {} ({})", outside(title), counted(*roles, "role"))
+        }
+        What::ProjectMoved { from, to, cause, reason, after } => {
+            let mut text = format!("{from} -> {to} after {}", humane(*after));
+            let why: Vec<&str> = cause.map(kind).into_iter().chain(reason.map(SuspendReason::name)).collect();
+            if !why.is_empty() {
+                let _ = write!(text, " ({})", why.join(", "));
+            }
+            text
+        }
+        What::RoleMoved { from, to } => format!("{who}: {from} -> {to}"),
+        What::EffectIntended { effect_id, effect } => {
+            let whose = if signal.agent_role.is_some() { format!(" for {who}") } else { String::new() };
+            format!("about to {}{whose} (effect {effect_id})", outside(&effect.replace('_', " ")))
+        }
+        What::ProjectCertified { heads } => {
+            let shown: Vec<String> = heads
+                .iter()
+                .map(|head| {
+                    let sha: String = head.sha.chars().take(12).collect();
+                    let dirty = if head.dirty { " with uncommitted changes" } else { "" };
+                    format!("{} at {}{dirty}", escape(&head.role.0), escape(&sha))
+                })
+                .collect();
+            format!("finished work verified: {}", shown.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A cause, as filters and metrics spell it: one word in every place, so that it can be searched for.
+#[must_use]
+pub fn kind(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::SessionDied => "session_died",
+        FailureKind::ServerDied => "server_died",
+        FailureKind::AgentKilled => "agent_killed",
+        FailureKind::AgentExited => "agent_exited",
+        FailureKind::AgentLost => "agent_lost",
+        FailureKind::AgentReported => "agent_reported",
+        FailureKind::ResourceMissing => "resource_missing",
+        FailureKind::ResourceChanged => "resource_changed",
+        FailureKind::WorktreeInvalid => "worktree_invalid",
+        FailureKind::SubprocessFailed => "subprocess_failed",
+        FailureKind::SpawnFailed => "spawn_failed",
+        FailureKind::TimedOut => "timed_out",
+        FailureKind::BriefUnacknowledged => "brief_unacknowledged",
+        FailureKind::Io => "io",
+        FailureKind::Invalid => "invalid",
+    }
+}
+
+/// A stage, in words that go after "while".
+#[must_use]
+pub fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Provision => "provisioning",
+        Stage::Launch => "launching",
+        Stage::Brief => "briefing",
+        Stage::Run => "running",
+        Stage::Complete => "being completed",
+        Stage::Cleanup => "being taken down",
+    }
+}
+
+/// What was run, as one escaped and cut line.
+#[must_use]
+pub fn command(failure: &Failure) -> String {
+    outside(&failure.argv.join(" "))
+}
+
+/// How it ended, escaped and cut.
+#[must_use]
+pub fn ending(failure: &Failure) -> String {
+    outside(&failure.ending.to_string())
+}
+
+fn stderr(failure: &Failure) -> String {
+    match &failure.stderr {
+        Stderr::Text(text) => {
+            let last = text.trim_end().lines().next_back().unwrap_or_default();
+            format!("stderr: {}", outside(last))
+        }
+        Stderr::Empty => "stderr empty".to_owned(),
+        Stderr::Null => "stderr not captured".to_owned(),
+    }
+}
+
+fn hint(text: &mut String, failure: &Failure) {
+    if let Some(hint) = &failure.hint {
+        let _ = write!(text, "; {}", outside(hint));
+    }
+}
+
+fn noticed(by: Source, lag: Span) -> String {
+    // Under 50 ms nobody cares; above, the delay is part of the story.
+    if lag < Span::from_millis(50) {
+        format!("noticed by {}", by.name())
+    } else {
+        format!("noticed by {}, {} late", by.name(), humane(lag))
+    }
+}
+
+fn counted(count: u32, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+fn ordinal(times: u32) -> String {
+    let suffix = match (times % 10, times % 100) {
+        (1, last) if last != 11 => "st",
+        (2, last) if last != 12 => "nd",
+        (3, last) if last != 13 => "rd",
+        _ => "th",
+    };
+    format!("{times}{suffix} time")
+}
+
+/// A length of time as a person says it: two units at most.
+#[must_use]
+pub fn humane(span: Span) -> String {
+    let micros = span.0;
+    let secs = micros / 1_000_000;
+    match secs {
+        0 if micros == 0 => "0 s".to_owned(),
+        0 if micros < 1_000 => format!("{micros} µs"),
+        0 if micros < 100_000 => format!("{} ms", micros / 1_000),
+        0..60 => format!("{}.{} s", secs, micros % 1_000_000 / 100_000),
+        60..3_600 => format!("{} min {:02} s", secs / 60, secs % 60),
+        3_600..86_400 => format!("{} h {:02} min", secs / 3_600, secs % 3_600 / 60),
+        _ => format!("{} d {:02} h", secs / 86_400, secs % 86_400 / 3_600),
+    }
+}
+
+/// Outside text, escaped and cut to what fits a message.
+#[must_use]
+pub fn outside(text: &str) -> String {
+    cut(&escape(text), OUTSIDE_CHARS_MAX)
+}
+
+/// At most `max` characters; what is cut is marked.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(max.saturating_sub(1)).collect();
+    kept.push('…');
+    kept
+}
+
+/// Text from outside with everything made visible that a terminal would obey instead of show: control characters,
+/// line and paragraph separators, direction overrides, zero-width characters.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if is_hidden(c) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a character acts on its surroundings instead of showing itself. U+200D stays: it joins emoji and has no
+/// power over anything else.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::project::Project;
+    use crate::domain::signal::Level;
+    use crate::telemetry::samples;
+
+    #[test]
+    fn every_event_has_its_message() {
+        let lines: Vec<String> = samples::every()
+            .into_iter()
+            .map(|signal| {
+                let level = match signal.level() {
+                    Level::Info => "info ",
+                    Level::Warn => "WARN ",
+                    Level::Error => "ERROR",
+                };
+                format!("{level} {}", message(&signal))
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        info  orchestrator 0.1.0 started (pid 4711): 1 unfinished project, 2 unconfirmed intents left by its predecessor to be settled by observation
+        info  orchestrator stopped: SIGTERM; agents go on without it
+        WARN  tmux cannot be asked (server exited unexpectedly); nothing is concluded about any session
+        info  tmux answers (server pid 4711)
+        info  tmux answers, and it is another server than before (pid 4711): its sessions are new
+        WARN  report x.json was unusable and moved aside: not JSON
+        info  report done of developer came too late and was set aside: epoch 1
+        ERROR refused an illegal move, nothing was changed: role in state done cannot take event launched; this is a defect of orch
+        info  accepted into the queue: Mobile app, version 2 (2 roles)
+        info  queued -> provisioning after 1 min 15 s
+        WARN  recovering -> suspended after 0 s (session_died, breaker)
+        ERROR suspended -> failed after 5 h 00 min (agent_reported)
+        info  session p7-ab12-e2 is up
+        info  session p7-ab12-e2 was there already, taken over by its token
+        WARN  session p7-ab12-e2 died; noticed by sweep, 1.2 s late
+        WARN  git worktree add failed for the project: exit code 128, stderr: fatal: not a valid object name; is base a commit?
+        WARN  look CLAUDE.md failed for the project: no such file
+        WARN  recovery 2 of 3 begins: session_died
+        WARN  recovery probe begins, the one that the half-open breaker admits: session_died
+        WARN  next recovery in 7.4 s
+        info  running again after 1 attempt, 0.4 s
+        ERROR recovery refused, the budget is spent (agent_killed); next probe in 1 h 00 min
+        WARN  breaker closed -> open (3 attempts in its window)
+        info  finished work verified: developer at 0123456789ab, tester at fedcba987654 with uncommitted changes
+        ERROR given up (agent_exited) while running: claude --continue: exit code 41, stderr empty
+        info  developer: ready -> working
+        info  about to ensure worktree for developer (effect 12)
+        info  developer started (pid 4711)
+        info  developer runs already (pid 4711), taken over by its token
+        WARN  developer died (pid 4711) after 12.3 s; noticed by pidfd
+        info  developer ended, as expected (pid 4711) after 12.3 s; noticed by pidfd
+        WARN  developer died of agent_exited: exit code 41, stderr empty
+        WARN  CLAUDE.md of developer is missing; noticed by inotify
+        WARN  CLAUDE.md of developer is no longer what was pinned at launch; noticed by inotify
+        WARN  CLAUDE.md of developer is unusable (no such file); noticed by inotify
+        info  CLAUDE.md of developer was put right again
+        info  CLAUDE.md of developer was put right again; what stood there is kept at backups/parked/CLAUDE.md
+        info  brief handed to developer
+        info  brief handed to developer again (3rd time)
+        info  developer acknowledged its brief
+        info  developer is done: all tests pass
+        info  developer waits for a person
+        info  developer says it cannot go on: the API key is invalid
+        ");
+    }
+
+    #[test]
+    fn every_alarm_has_a_message_that_is_no_empty_word() {
+        for signal in samples::every() {
+            let text = message(&signal);
+            assert!(!text.trim().is_empty(), "{signal:?}");
+            let lower = text.to_lowercase();
+            assert!(!lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "none"), "{text}");
+            assert!(!text.ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_journal() {
+        for signal in samples::every() {
+            let json = serde_json::to_value(&signal).unwrap();
+            assert_eq!(json["event"], name(&signal.what));
+            if let Some(failure) = signal.failure() {
+                assert_eq!(serde_json::to_value(failure.kind).unwrap(), kind(failure.kind));
+            }
+        }
+    }
+
+    #[test]
+    fn outside_text_cannot_command_a_terminal() {
+        let bad = "a\u{1b}[31m\u{7}\u{9b}2J\n{\"level\":\"error\"}\u{202e}\u{200b}\u{2028}\t\r\u{0}b";
+        let what = What::AgentReported { kind: bad.to_owned(), text: Some(bad.to_owned()) };
+        let text = message(&Signal::fleet(what));
+        assert!(text.chars().all(|c| !is_hidden(c)), "{text:?}");
+        insta::assert_snapshot!(text, @r#"the project reports a\u{1b}[31m\u{7}\u{9b}2J\n{"level":"error"}\u{202e}\u{200b}\u{2028}\t\r\u{0}b: a\u{1b}[31m\u{7}\u{9b}2J\n{"level":"error"}\u{202e}\u{200b}\u{2028}\t\r\u{0}b"#);
+        for signal in samples::hostile(bad) {
+            let text = message(&signal);
+            assert!(text.chars().all(|c| !is_hidden(c)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_outside_text_is_cut() {
+        let reason = "x".repeat(100_000);
+        let text = message(&Signal::fleet(What::TmuxLost { reason }));
+        assert!(text.chars().count() < 300, "{}", text.len());
+    }
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        let of = |micros: u64| humane(Span(micros));
+        let said: Vec<String> =
+            [0, 999, 1_000, 99_999, 100_000, 12_345_678, 60_000_000, 3_599_999_999, 3_600_000_000, 18_000_000_000]
+                .into_iter()
+                .chain([86_400_000_000, 8_640_000_000_000])
+                .map(of)
+                .collect();
+        insta::assert_snapshot!(said.join(" | "), @"0 s | 999 µs | 1 ms | 99 ms | 0.1 s | 12.3 s | 1 min 00 s | 59 min 59 s | 1 h 00 min | 5 h 00 min | 1 d 00 h | 100 d 00 h");
+    }
+
+    #[test]
+    fn a_message_about_a_project_names_no_role() {
+        let project: Project = samples::project();
+        let what = What::ResourceRestored { path: "CLAUDE.md".to_owned(), parked: Vec::new() };
+        assert_eq!(message(&Signal::project(&project, what)), "CLAUDE.md of the project was put right again");
+    }
+}
