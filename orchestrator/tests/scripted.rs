@@ -8,7 +8,7 @@ use orchestrator::domain::event::{
     Event, Fact, FileFound, FileIs, Happened, Head, PaneEnd, PaneSeen, PaneUp, Remains, Report, RoleFound, Source,
 };
 use orchestrator::domain::failure::{Failure, Stderr};
-use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Seq, Token};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::{Pin, Project};
 use orchestrator::domain::signal::Entry;
@@ -293,7 +293,7 @@ impl Story {
         let mut world = World::new();
         let now = world.now();
         store.enqueue(&spec(title, roles), &now).expect("accepted");
-        let told = store.entries_after(orchestrator::domain::id::Seq(0), 10).expect("a journal");
+        let told = store.entries_after(Seq(0), 10).expect("a journal");
         let (core, _) = Core::open(store, world, policy).expect("a core");
         let mut story = Self { core, told, _home: home };
         story.turn(vec![Happened { seen_at: Timestamp(0), source: Source::Sweep, event: Event::Started }]);
@@ -303,8 +303,9 @@ impl Story {
     }
 
     pub(crate) fn turn(&mut self, drained: Vec<Happened>) {
-        let report = self.core.turn(drained).expect("a committed turn");
-        self.told.extend(report.entries);
+        self.core.turn(drained).expect("a committed turn");
+        let last = self.told.last().map_or(Seq(0), |entry| entry.seq);
+        self.told.extend(self.core.store().entries_after(last, usize::MAX).expect("a journal"));
     }
 
     /// Lets the world go on until nothing is due within `limit`.

@@ -10,19 +10,9 @@ use crate::domain::event::{Event, Happened, Source};
 use crate::domain::fleet::Fleet;
 use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
-use crate::domain::signal::Entry;
 use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Settlement, Store, StoreError, Turn};
-
-/// What a turn did.
-#[derive(Debug, Default)]
-pub struct TurnReport {
-    /// The journal's new entries, committed.
-    pub entries: Vec<Entry>,
-    /// How many events were decided.
-    pub decided: usize,
-}
 
 /// The orchestrator's core over some world.
 pub struct Core<E: Env> {
@@ -76,32 +66,29 @@ impl<E: Env> Core<E> {
     /// # Errors
     /// If the turn could not be committed. Nothing was performed; the fleet has been read again from the store if
     /// that was possible, and the next sweep observes everything anew, so no event needs to be kept.
-    pub fn turn(&mut self, drained: Vec<Happened>) -> Result<TurnReport, StoreError> {
+    pub fn turn(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
         let spool = self.env.drain_spool();
         let now = self.env.now();
         self.take_newcomers()?;
         let mut turn = Turn::default();
-        let mut decided = 0;
         for item in &spool {
             self.decide(&item.happened, &now, &mut turn.decision);
-            decided += 1;
         }
         for happened in &drained {
             if let Event::Settled { effect, result, .. } = &happened.event {
                 turn.settled.push(Settlement { effect: *effect, confirmed: result.is_ok() });
             }
             self.decide(happened, &now, &mut turn.decision);
-            decided += 1;
         }
         self.follow_up(&now, &mut turn.decision);
         if turn.is_empty() {
             self.consume(&spool);
-            return Ok(TurnReport { entries: Vec::new(), decided });
+            return Ok(());
         }
         match self.store.commit(&turn, &now) {
-            Ok(entries) => {
+            Ok(()) => {
                 self.committed(turn, &spool);
-                Ok(TurnReport { entries, decided })
+                Ok(())
             }
             Err(error) => {
                 self.reload()?;

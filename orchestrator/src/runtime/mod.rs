@@ -6,6 +6,6 @@ mod http;
 mod publish;
 mod serve;
 
-pub use self::core::{Core, TurnReport};
+pub use self::core::Core;
 pub use admit::{AdmitError, enqueue, init};
 pub use serve::{ServeError, moment, serve};

@@ -1,32 +1,134 @@
 //! Publishing what was committed: the event log, the metrics, the diagnostics.
+//!
+//! It follows the journal by number, not the loop's turns, so that what another process wrote (`orch enqueue`) is
+//! told too, and what was committed just before a crash is told at the next start. Metrics are the fold of the
+//! journal from its beginning, so counters go on across restarts (S11).
 
 use super::http::Render;
+use super::serve::ServeError;
 use crate::config::Home;
-use crate::domain::signal::Entry;
-use crate::domain::time::Timestamp;
-use crate::store::Store;
+use crate::domain::breaker::BreakerState;
 use crate::domain::id::Seq;
-use std::io::Write;
+use crate::domain::limits::Policy;
+use crate::domain::project::SessionIs;
+use crate::domain::signal::Entry;
+use crate::domain::state::ProjectState;
+use crate::domain::time::{Span, Timestamp, WallTime};
+use crate::env::clock::{self, Timeline};
+use crate::store::{Mode, Standing, Store, StoreError};
+use crate::telemetry::export::{self, Exporter};
+use crate::telemetry::fold::{Counts, Folder, Mismatches, gauges};
+use crate::telemetry::line::{self, Context, json_line};
+use crate::telemetry::sink::EventLog;
+use crate::telemetry::{log, meter};
+use std::path::Path;
 use std::sync::Arc;
 
-pub(super) struct Publisher { log: std::fs::File, last: Seq }
+/// Entries read from the journal at a time; bounds memory while a long journal is caught up with.
+const BATCH: usize = 4_096;
+
+/// What publishes.
+pub(super) struct Publisher {
+    log: EventLog,
+    context: Context,
+    folder: Folder,
+    exporter: Exporter,
+    /// The last entry that is in the metrics.
+    folded: Seq,
+}
+
 impl Publisher {
-    pub(super) fn start(home: &Home, _store: &Store) -> std::io::Result<Self> {
-        let path = home.logs().join("events.ndjson");
-        let last = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
-        Ok(Self{log: std::fs::OpenOptions::new().create(true).append(true).open(path)?, last: Seq(last as i64)})
+    /// Opens the log and folds the journal so far; the log is brought up to date by the first [`Self::publish`].
+    pub(super) fn start(home: &Home, store: &Store) -> Result<Self, ServeError> {
+        let environment = |what, why: String| ServeError::Environment { what, why };
+        let log = EventLog::open(&home.logs().join("events.ndjson"))
+            .map_err(|error| environment("open the event log", error.to_string()))?;
+        let exporter = export::install().map_err(|error| environment("set up the metrics", error.to_string()))?;
+        let context = Context {
+            run_id: Some(format!("{}-{}", clock::wall_us(), std::process::id())),
+            mode: line::Mode::Live,
+            seed: None,
+            installation: store.installation()?.unwrap_or_default(),
+        };
+        let mut publisher = Self { log, context, folder: Folder::new(), exporter, folded: Seq(0) };
+        let logged = publisher.log.last_seq().unwrap_or(Seq(0));
+        publisher.each(store, logged, |publisher, entries| entries.iter().for_each(|entry| publisher.fold(entry)))?;
+        Ok(publisher)
     }
+
+    /// Publishes whatever the journal holds beyond what was published. `at` is when that was known to be committed.
+    ///
+    /// A log that cannot be written is told of and tried again at the next call: it is a mirror, not the truth.
     pub(super) fn publish(&mut self, store: &Store, at: Timestamp) {
-        let Ok(entries) = store.entries_after(self.last, 10_000) else { return };
-        for e in entries {
-            self.last = e.seq;
-            let mut v = serde_json::to_value(&e).unwrap_or_default();
-            v["committed_us"] = at.0.into();
-            let _ = writeln!(self.log, "{v}");
-            tracing::info!("{v}");
+        let told = self.each(store, Seq(i64::MAX), |publisher, entries| {
+            entries.iter().for_each(|entry| publisher.fold(entry));
+            publisher.write(entries, at);
+        });
+        if let Err(error) = told {
+            tracing::warn!(%error, "the journal cannot be read for publishing");
+        }
+        self.exporter.run_upkeep();
+    }
+
+    /// Reads on in the journal up to `until`, a batch at a time.
+    fn each(&mut self, store: &Store, until: Seq, mut told: impl FnMut(&mut Self, &[Entry])) -> Result<(), StoreError> {
+        loop {
+            let mut entries = store.entries_after(self.folded, BATCH)?;
+            entries.retain(|entry| entry.seq <= until);
+            if entries.is_empty() {
+                return Ok(());
+            }
+            told(self, &entries);
         }
     }
-    pub(super) fn metrics(&self) -> Render { Arc::new(|_| Ok(String::new())) }
-    #[allow(unused)]
-    pub(super) fn x(e: &Entry) {}
+
+    fn fold(&mut self, entry: &Entry) {
+        self.folder.fold(entry);
+        self.folded = entry.seq;
+    }
+
+    fn write(&mut self, entries: &[Entry], at: Timestamp) {
+        entries.iter().for_each(log::mirror);
+        let lines: Vec<String> = entries.iter().map(|entry| json_line(entry, &self.context, Some(at))).collect();
+        if let Err(error) = self.log.append(&lines, entries.last().map(|entry| entry.seq)) {
+            tracing::error!(%error, "the event log cannot be written; the journal in the database has it all");
+        }
+    }
+
+    /// Renders the metrics; the gauges are counted from the database at that moment.
+    pub(super) fn metrics(&self, policy: Policy) -> Render {
+        let exporter = self.exporter.clone();
+        Arc::new(move |db: &Path| {
+            let store = Store::open(db, Mode::ReadOnly).map_err(|error| error.to_string())?;
+            gauges(&counts(&store, &policy).map_err(|error| error.to_string())?);
+            Ok(exporter.render())
+        })
+    }
+
+    /// Tells how long a sweep took, from the notice that it was due to its commit.
+    pub(super) fn reconciled(duration: Span) {
+        meter::reconciled(duration, WallTime(clock::wall_us()));
+    }
+
+    /// Tells how long a turn's commit took.
+    pub(super) fn committed(duration: Span) {
+        meter::transaction(meter::Op::Commit, duration);
+    }
+}
+
+fn counts(store: &Store, policy: &Policy) -> Result<Counts, StoreError> {
+    let stored = store.anchor()?;
+    let at = Timeline::resume(stored.as_ref()).map(|timeline| timeline.at()).unwrap_or_default();
+    let Standing { projects, sessions, breakers, queue_oldest, window_attempts_max } =
+        store.standing(at, policy.breaker_window())?;
+    let session = |name: &str| SessionIs::ALL.iter().find(|is| is.name() == name).copied();
+    let breaker = |name: &str| BreakerState::ALL.iter().find(|state| state.name() == name).copied();
+    Ok(Counts {
+        projects: projects.into_iter().filter_map(|(name, n)| Some((ProjectState::from_name(&name)?, n))).collect(),
+        sessions: sessions.into_iter().filter_map(|(name, n)| Some((session(&name)?, n))).collect(),
+        breakers: breakers.into_iter().filter_map(|(name, n)| Some((breaker(&name)?, n))).collect(),
+        queue_oldest: queue_oldest.map(|since| at.since(since)),
+        window_attempts_max,
+        mismatches: Mismatches::default(),
+    })
 }

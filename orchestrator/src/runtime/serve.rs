@@ -152,8 +152,9 @@ async fn run(
     timeline: Timeline,
     places: Places,
 ) -> Result<(), ServeError> {
-    let publisher = Publisher::start(home, &store).map_err(environment("open the event log"))?;
-    let address = http::start(config.http, home.db(), publisher.metrics()).await.map_err(environment("serve HTTP"))?;
+    let publisher = Publisher::start(home, &store)?;
+    let render = publisher.metrics(config.policy.clone());
+    let address = http::start(config.http, home.db(), render).await.map_err(environment("serve HTTP"))?;
     let me = process::identify(std::process::id())
         .ok_or_else(|| environment("identify this process")(std::io::Error::other("/proc is not there")))?;
     store.take_lease(me, timeline.at(), Some(&address.to_string()))?;
@@ -204,9 +205,14 @@ impl Shell {
 
     fn journal(&mut self, what: What) -> Result<(), StoreError> {
         let now = self.core.env().now();
-        let entry = self.core.store().journal(Signal::fleet(what), &now)?;
-        { let _ = entry; let at = self.timeline.at(); self.publisher.publish(self.core.store(), at); }
+        self.core.store().journal(Signal::fleet(what), &now)?;
+        self.publish();
         Ok(())
+    }
+
+    fn publish(&mut self) {
+        let at = self.timeline.at();
+        self.publisher.publish(self.core.store(), at);
     }
 
     /// One turn of the core over what was drained, and over what is due by the clock.
@@ -216,13 +222,19 @@ impl Shell {
             drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
             self.next_sweep = at + self.sweep_pause();
         }
+        let sweeps = drained.iter().any(|happened| happened.event == Event::SweepDue);
         match self.core.turn(drained) {
-            Ok(report) => {
+            Ok(()) => {
                 if self.degraded {
                     self.degraded = false;
                     tracing::info!("the store works again");
                 }
-                let _ = report; let at = self.timeline.at(); self.publisher.publish(self.core.store(), at);
+                self.publish();
+                let took = self.timeline.at().since(at);
+                Publisher::committed(took);
+                if sweeps {
+                    Publisher::reconciled(took);
+                }
             }
             Err(error) => {
                 // Nothing was performed. The next sweep sees everything anew (G15).

@@ -40,30 +40,30 @@ impl Turn {
 }
 
 impl Store {
-    /// Commits a turn and answers the journal's new entries.
+    /// Commits a turn.
     ///
     /// # Errors
     /// On any error nothing of the turn is in the database, and what the caller holds in memory may be out of date.
-    pub fn commit(&mut self, turn: &Turn, now: &Now) -> Result<Vec<Entry>, StoreError> {
+    pub fn commit(&mut self, turn: &Turn, now: &Now) -> Result<(), StoreError> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let entries = write(&tx, turn, now)?;
+        write(&tx, turn, now)?;
         tx.commit()?;
-        Ok(entries)
+        Ok(())
     }
 
     /// Appends one signal to the journal, outside any turn.
     ///
     /// # Errors
     /// If it could not be written.
-    pub fn journal(&mut self, signal: Signal, now: &Now) -> Result<Entry, StoreError> {
+    pub fn journal(&mut self, signal: Signal, now: &Now) -> Result<(), StoreError> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let entry = append(&tx, signal, now)?;
+        append(&tx, signal, now)?;
         tx.commit()?;
-        Ok(entry)
+        Ok(())
     }
 }
 
-fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Vec<Entry>, StoreError> {
+fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<(), StoreError> {
     let decision = &turn.decision;
     // Columns before states: the CHECKs that tie a state to its columns hold at every step of the way.
     for project in &decision.projects {
@@ -71,11 +71,9 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Vec<Entry>, Sto
         update_roles(tx, project)?;
     }
     let mut moves: VecDeque<&Transition> = decision.transitions.iter().collect();
-    let mut entries = Vec::with_capacity(decision.signals.len());
     for signal in &decision.signals {
         let entry = append(tx, signal.clone(), now)?;
         take_move(tx, &entry, &mut moves)?;
-        entries.push(entry);
     }
     if let Some(left) = moves.front() {
         return Err(StoreError::Inconsistent(format!("a move without its event: {left:?}")));
@@ -102,7 +100,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Vec<Entry>, Sto
         let name = if matches!(tmux, Tmux::Alive(_)) { "alive" } else { "unknown" };
         tx.prepare_cached("UPDATE lease SET tmux = ?1 WHERE id = 1")?.execute(params![name])?;
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// Writes the move that this entry tells of; every telling has exactly one minted move, in the same order.

@@ -282,6 +282,7 @@ fn create_outcome(cause: FailureKind) -> &'static str {
         | FailureKind::AgentLost
         | FailureKind::AgentReported => "brief_failed",
         FailureKind::SessionDied
+        | FailureKind::NameConflict
         | FailureKind::ServerDied
         | FailureKind::SubprocessFailed
         | FailureKind::SpawnFailed => "tmux_error",

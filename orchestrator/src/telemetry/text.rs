@@ -185,6 +185,7 @@ fn fault(who: &str, what: &What) -> String {
                 | FailureKind::AgentExited
                 | FailureKind::AgentLost
                 | FailureKind::AgentReported
+                | FailureKind::NameConflict
                 | FailureKind::SubprocessFailed
                 | FailureKind::SpawnFailed
                 | FailureKind::BriefUnacknowledged => format!("is unusable ({})", ending(failure)),
@@ -297,6 +298,7 @@ pub fn kind(kind: FailureKind) -> &'static str {
         FailureKind::ResourceMissing => "resource_missing",
         FailureKind::ResourceChanged => "resource_changed",
         FailureKind::WorktreeInvalid => "worktree_invalid",
+        FailureKind::NameConflict => "name_conflict",
         FailureKind::SubprocessFailed => "subprocess_failed",
         FailureKind::SpawnFailed => "spawn_failed",
         FailureKind::TimedOut => "timed_out",
