@@ -1,8 +1,9 @@
 //! S13: no effect without a committed intent.
 
 use super::{Checker, Evidence, Tally, Verdict};
-use orchestrator::domain::id::{EffectId, ProjectId};
+use orchestrator::domain::id::{EffectId, ProjectId, Seq};
 use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The checker of S13.
@@ -13,7 +14,19 @@ pub(super) struct Intent {
     by_project: BTreeSet<(ProjectId, String)>,
     /// What was intended and has not shown since, where every showing needs an intent of its own.
     open: BTreeMap<(ProjectId, String), u32>,
+    /// What showed in the decision that is being read: intents of the same decision were committed with it.
+    shown: Vec<Shown>,
+    at: Timestamp,
     tally: Tally,
+}
+
+/// Something that only an effect does.
+#[derive(Debug)]
+struct Shown {
+    seq: Seq,
+    project: ProjectId,
+    effects: &'static [&'static str],
+    once: bool,
 }
 
 /// The effects of which one must have been intended for this to happen, and whether each can make it happen once only.
@@ -45,19 +58,21 @@ impl Intent {
         }
     }
 
-    fn happened(&mut self, entry: &Entry, effects: &[&str], once: bool) {
-        let Some(project) = entry.signal.project_id else { return };
-        let intended = effects.iter().any(|effect| {
-            let whose = (project, (*effect).to_owned());
-            if once {
-                self.open.get_mut(&whose).filter(|open| **open > 0).map(|open| *open -= 1).is_some()
-            } else {
-                self.by_project.contains(&whose)
-            }
-        });
-        self.tally.check(intended, || {
-            format!("seq {}: project {project} shows what only {} does, unintended", entry.seq, effects.join(" or "))
-        });
+    /// Judges what showed in the decision that has been read.
+    fn judge_shown(&mut self) {
+        for Shown { seq, project, effects, once } in std::mem::take(&mut self.shown) {
+            let intended = effects.iter().any(|effect| {
+                let whose = (project, (*effect).to_owned());
+                if once {
+                    self.open.get_mut(&whose).filter(|open| **open > 0).map(|open| *open -= 1).is_some()
+                } else {
+                    self.by_project.contains(&whose)
+                }
+            });
+            self.tally.check(intended, || {
+                format!("seq {seq}: project {project} shows what only {} does, unintended", effects.join(" or "))
+            });
+        }
     }
 }
 
@@ -71,14 +86,19 @@ impl Checker for Intent {
     }
 
     fn observe(&mut self, entry: &Entry) {
+        if entry.at != self.at {
+            self.judge_shown();
+            self.at = entry.at;
+        }
         if let What::EffectIntended { effect_id, effect } = &entry.signal.what {
             self.intend(entry, *effect_id, effect);
-        } else if let Some((effects, once)) = needs(&entry.signal.what) {
-            self.happened(entry, effects, once);
+        } else if let (Some((effects, once)), Some(project)) = (needs(&entry.signal.what), entry.signal.project_id) {
+            self.shown.push(Shown { seq: entry.seq, project, effects, once });
         }
     }
 
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
+        self.judge_shown();
         for (id, effect) in &evidence.claims.effects {
             self.tally.check(self.intended.get(id) == Some(effect), || {
                 format!("effect {id} ({effect}) is in the outbox, but its intent is not in the journal")

@@ -1,0 +1,76 @@
+//! What `orch-chaos` says and how it ends.
+
+use crate::ground::{CHAOS, folder};
+use std::process::{Command, Output};
+
+fn chaos(args: &[&str]) -> Output {
+    Command::new(CHAOS).args(args).env_remove("ORCH_BIN").output().expect("it runs")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn help_shows_what_there_is_and_how_it_ends() {
+    let said = chaos(&["--help"]);
+    assert_eq!(said.status.code(), Some(0));
+    for expected in ["run", "replay", "faults", "report", "doctor", "  3  an invariant was violated"] {
+        assert!(out(&said).contains(expected), "{expected} is not in\n{}", out(&said));
+    }
+    for absent in ["shrink", "sweep", "planted", "guard"] {
+        assert!(!out(&said).contains(absent), "{absent} is not there yet, or nobody's business");
+    }
+}
+
+#[test]
+fn a_refusal_is_one_line_and_exit_2() {
+    for wrong in [
+        &["run", "--duration", "30"][..],
+        &["run", "--duration", "1s"],
+        &["run", "--projects", "0"],
+        &["run", "--fault", "session_kill=x"],
+        &["run", "--fault", "session_kill=0"],
+        &["run", "--nonsense"],
+        &["replay", "no-such-file"],
+        &["report", "no-such-folder"],
+        &["nonsense"],
+    ] {
+        let said = chaos(wrong);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(2), "{wrong:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{wrong:?}: {text}");
+        assert!(said.stdout.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn without_an_orchestrator_it_is_exit_5_and_one_clear_line() {
+    let dir = folder();
+    let place = dir.path().join("report").display().to_string();
+    let said = chaos(&["run", "--orch", "/no/such/orch", "--out", &place]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(5), "{text}");
+    assert!(text.starts_with("error: orch: /no/such/orch: no such program") && text.lines().count() == 1, "{text}");
+    assert!(out(&said).starts_with("seed "), "the seed comes first");
+}
+
+#[test]
+fn a_dry_run_prints_the_same_schedule_for_the_same_seed() {
+    let (first, second) = (chaos(&["run", "--dry-run", "--seed", "7"]), chaos(&["run", "--dry-run", "--seed", "7"]));
+    assert_eq!(first.status.code(), Some(0));
+    assert_eq!(out(&first), out(&second));
+    let schedule: chaos::schedule::Schedule = serde_json::from_str(&out(&first)).expect("a schedule");
+    assert_eq!(schedule.check(), Ok(()));
+    let other = chaos(&["run", "--dry-run", "--seed", "8"]);
+    assert_ne!(out(&first), out(&other));
+}
+
+#[test]
+fn every_kind_is_explained() {
+    for kind in chaos::fault::Kind::ALL {
+        let said = chaos(&["faults", "explain", kind.name()]);
+        assert_eq!(said.status.code(), Some(0));
+        assert!(out(&said).contains("\nprobe "), "{}", out(&said));
+    }
+}
