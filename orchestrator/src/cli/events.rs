@@ -298,7 +298,7 @@ mod tests {
         12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…/developer  developer acknowledged its brief
         12:00:06.285  info   #2 évil \u{1b}[31mtitle; k…  briefing -> running after 0 s
         12:00:18.630  WARN   #2 évil \u{1b}[31mtitle; k…/developer  developer died (pid 4010) after 12.3 s; noticed by pidfd
-        12:00:18.630  WARN   #2 évil \u{1b}[31mtitle; k…/developer  developer died of agent_exited: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+        12:00:18.630  WARN   #2 évil \u{1b}[31mtitle; k…/developer  cause of death of developer: agent_exited; exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
         12:00:18.630  ERROR  #2 évil \u{1b}[31mtitle; k…  given up (agent_exited) while running: claude --continue: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
         12:00:18.630  ERROR  #2 évil \u{1b}[31mtitle; k…  running -> failed after 12.3 s (agent_exited)
         12:00:18.730  info   #3 日本語のプロジェクト  queued -> provisioning after 15.7 s

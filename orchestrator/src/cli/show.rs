@@ -394,7 +394,7 @@ mod tests {
           12:00:06.285  info   briefing -> running after 0 s
           12:00:18.630  WARN   developer died (pid 4010) after 12.3 s; noticed by pidfd
           12:00:18.630  info   developer: ready -> dead
-          12:00:18.630  WARN   developer died of agent_exited: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
+          12:00:18.630  WARN   cause of death of developer: agent_exited; exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
           12:00:18.630  ERROR  given up (agent_exited) while running: claude --continue: exit code 41, stderr: \u{1b}[2Jfatal: no API key; is ANTHROPIC_API_KEY set for the agent?
           12:00:18.630  ERROR  running -> failed after 12.3 s (agent_exited)
         ");

@@ -39,14 +39,10 @@ pub enum AdmitError {
     Environment(#[from] ServeError),
 }
 
-/// A failure of git in one line: its own last words if it has any.
+/// A failure of git in one line: what it means where that is known, otherwise git's own last words.
 fn words(failure: &Failure) -> String {
-    let said = failure.stderr.text().and_then(|text| text.trim_end().lines().next_back()).map(str::to_owned);
-    let why = said.unwrap_or_else(|| failure.ending.to_string());
-    match &failure.hint {
-        Some(hint) => format!("{why} ({hint})"),
-        None => why,
-    }
+    let said = failure.stderr.text().and_then(|text| text.trim_end().lines().next_back());
+    failure.hint.as_deref().or(said).map_or_else(|| failure.ending.to_string(), str::to_owned)
 }
 
 /// Makes an installation at `dir`.

@@ -192,7 +192,7 @@ mod tests {
     fn lines_look_like_this() {
         let signal = samples::every().into_iter().find(|signal| text::name(&signal.what) == "death_explained").unwrap();
         let line = json_line(&samples::entry(9, Timestamp(1_500_000), signal), &context(), Some(Timestamp(1_500_200)));
-        insta::assert_snapshot!(line, @r#"{"ts":"2026-11-20T11:59:54.500000Z","schema":1,"level":"warn","msg":"developer died of agent_exited: exit code 41, stderr empty","run_id":"run-1","mode":"sim","seed":42,"trace_id":"48efc7f83adeb45a18e72fe24734ec1e","span_id":"84357ca5020660e6","committed_us":1500200,"seq":9,"at_us":1500000,"wall_us":1795175994500000,"project_id":7,"agent_role":"developer","epoch":0,"session":"p7-ab12-e2","event":"death_explained","failure":{"stage":"run","kind":"agent_exited","program":"agent","argv":["claude","--continue"],"cwd":"worktrees/p7/developer","ending":{"code":41},"stderr_state":"empty","stdout_tail":"thinking…\n","duration":12345000,"hint":null},"error_quality":0.8}"#);
+        insta::assert_snapshot!(line, @r#"{"ts":"2026-11-20T11:59:54.500000Z","schema":1,"level":"warn","msg":"cause of death of developer: agent_exited; exit code 41, stderr empty","run_id":"run-1","mode":"sim","seed":42,"trace_id":"48efc7f83adeb45a18e72fe24734ec1e","span_id":"84357ca5020660e6","committed_us":1500200,"seq":9,"at_us":1500000,"wall_us":1795175994500000,"project_id":7,"agent_role":"developer","epoch":0,"session":"p7-ab12-e2","event":"death_explained","failure":{"stage":"run","kind":"agent_exited","program":"agent","argv":["claude","--continue"],"cwd":"worktrees/p7/developer","ending":{"code":41},"stderr_state":"empty","stdout_tail":"thinking…\n","duration":12345000,"hint":null},"error_quality":0.8}"#);
     }
 
     #[test]

@@ -69,13 +69,13 @@ pub fn mirror(entry: &Entry) {
     // 0 is no project: tracing's JSON leaves an absent field out, and a reader must be able to rely on the key.
     let project_id = signal.project_id.map_or(0, |id| id.0);
     if matches!(signal.what, What::EffectIntended { .. } | What::RoleMoved { .. }) {
-        tracing::debug!(seq, event, project_id, msg, "journal");
+        tracing::debug!(seq, event, project_id, "{msg}");
         return;
     }
     match signal.level() {
-        Level::Info => tracing::info!(seq, event, project_id, msg, "journal"),
-        Level::Warn => tracing::warn!(seq, event, project_id, msg, "journal"),
-        Level::Error => tracing::error!(seq, event, project_id, msg, "journal"),
+        Level::Info => tracing::info!(seq, event, project_id, "{msg}"),
+        Level::Warn => tracing::warn!(seq, event, project_id, "{msg}"),
+        Level::Error => tracing::error!(seq, event, project_id, "{msg}"),
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
             };
             assert_eq!(value["level"], level, "{line}");
             assert_eq!(value["event"], text::name(&signal.what), "{line}");
-            assert_eq!(value["msg"], text::message(signal), "{line}");
+            assert_eq!(value["message"], text::message(signal), "{line}");
             assert!(value["seq"].is_i64() && value["project_id"].is_i64(), "{line}");
         }
     }

@@ -141,7 +141,7 @@ fn agent(who: &str, signal: &Signal) -> String {
             format!("{who} {verb} (pid {}) after {after}; {}", process.pid, noticed(*detected_by, *lag))
         }
         What::DeathExplained { failure } => {
-            let mut text = format!("{who} died of {}: {}, {}", kind(failure.kind), ending(failure), stderr(failure));
+            let mut text = format!("cause of death of {who}: {}; {}, {}", kind(failure.kind), ending(failure), stderr(failure));
             hint(&mut text, failure);
             text
         }
@@ -486,7 +486,7 @@ mod tests {
         info  developer runs already (pid 4711), taken over by its token
         WARN  developer died (pid 4711) after 12.3 s; noticed by pidfd
         info  developer ended, as expected (pid 4711) after 12.3 s; noticed by pidfd
-        WARN  developer died of agent_exited: exit code 41, stderr empty
+        WARN  cause of death of developer: agent_exited; exit code 41, stderr empty
         WARN  CLAUDE.md of developer is missing; noticed by inotify
         WARN  CLAUDE.md of developer is no longer what was pinned at launch; noticed by inotify
         WARN  CLAUDE.md of developer is unusable (no such file); noticed by inotify
