@@ -6,6 +6,9 @@ use orchestrator::domain::event::{PaneEnd, Report};
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::time::Span;
+use orchestrator::telemetry::fold::Folder;
+use orchestrator::telemetry::line::{self, Context, json_line};
+use orchestrator::telemetry::{export, metric};
 
 /// Project 89: worktrees without CLAUDE.md, only warned about; then the session dies and nobody notices for five
 /// hours, since the database has no name for it.
@@ -69,12 +72,21 @@ fn project_99_only_shells() {
     tell("project_99_only_shells", &story);
 }
 
+/// The story as the structured log tells it, and as the metrics do.
 fn tell(name: &str, story: &Story) {
     let _area = snapshots::area("orchestrator/incidents");
-    let mut lines = String::new();
-    for entry in &story.told {
-        lines += &serde_json::to_string(entry).expect("JSON");
-        lines.push('\n');
-    }
-    insta::assert_snapshot!(name, lines);
+    let context = Context { run_id: None, mode: line::Mode::Sim, seed: None, installation: "0042".to_owned() };
+    let lines: Vec<String> = story.told.iter().map(|entry| json_line(entry, &context, None)).collect();
+    insta::assert_snapshot!(format!("{name}_events"), lines.join("\n"));
+    let (recorder, exporter) = export::recorder().expect("the table of metrics is sound");
+    metrics::with_local_recorder(&recorder, || {
+        metric::describe_and_preregister();
+        let mut folder = Folder::new();
+        story.told.iter().for_each(|entry| folder.fold(entry));
+    });
+    // What moved; the series that stay at zero are the table's and the same in every story.
+    let moved = |line: &&str| !line.starts_with('#') && !line.ends_with(" 0") && !line.contains("build_info");
+    let text = exporter.render();
+    let moved: Vec<&str> = text.lines().filter(moved).collect();
+    insta::assert_snapshot!(format!("{name}_metrics"), moved.join("\n"));
 }

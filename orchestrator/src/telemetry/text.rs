@@ -141,7 +141,8 @@ fn agent(who: &str, signal: &Signal) -> String {
             format!("{who} {verb} (pid {}) after {after}; {}", process.pid, noticed(*detected_by, *lag))
         }
         What::DeathExplained { failure } => {
-            let mut text = format!("cause of death of {who}: {}; {}, {}", kind(failure.kind), ending(failure), stderr(failure));
+            let mut text =
+                format!("cause of death of {who}: {}; {}, {}", kind(failure.kind), ending(failure), stderr(failure));
             hint(&mut text, failure);
             text
         }
