@@ -72,6 +72,8 @@ pub struct Detection {
 pub struct Fault {
     /// Which kind.
     pub kind: Kind,
+    /// What happens, in a few words.
+    pub title: &'static str,
     /// Its class in `reference/fault-taxonomy.md`.
     pub class: &'static str,
     /// Where it can be played.
@@ -101,6 +103,7 @@ const BY_SWEEP: Span = Span::from_secs(5);
 pub const CATALOGUE: &[Fault] = &[
     Fault {
         kind: Kind::SessionKill,
+        title: "a project's tmux session is killed",
         class: "01 death undetected",
         modes: &[Mode::Live],
         does: "tmux kill-session on the project's session, if that still carries the token the database names",
@@ -118,6 +121,7 @@ pub const CATALOGUE: &[Fault] = &[
     },
     Fault {
         kind: Kind::ClaudeMdDelete,
+        title: "a role's CLAUDE.md is deleted while its agent works",
         class: "12 missing resource",
         modes: &[Mode::Live],
         does: "unlink CLAUDE.md in the worktree of one role while its agent works",
@@ -135,6 +139,7 @@ pub const CATALOGUE: &[Fault] = &[
     },
     Fault {
         kind: Kind::StderrNull,
+        title: "an agent or git fails without a word on standard error",
         class: "13 swallowed error",
         modes: &[Mode::Live],
         does: "agent: it closes its standard error and exits 41 with nothing written; \
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn every_entry_says_everything() {
         for fault in CATALOGUE {
-            for text in [fault.class, fault.does, fault.probe, fault.detection.told_by, fault.undo] {
+            for text in [fault.title, fault.class, fault.does, fault.probe, fault.detection.told_by, fault.undo] {
                 assert!(!text.is_empty(), "{}", fault.kind);
             }
             assert!(!fault.modes.is_empty() && fault.detection.by_event <= fault.detection.by_sweep);

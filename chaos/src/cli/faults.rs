@@ -40,11 +40,7 @@ fn modes(fault: &Fault) -> String {
 }
 
 fn list() -> String {
-    let line = |fault: &Fault| {
-        let does: String = fault.does.chars().take(76).collect();
-        let more = if does.len() < fault.does.len() { "…" } else { "" };
-        format!("{:<18} {:<6} {does}{more}\n", fault.kind.name(), modes(fault))
-    };
+    let line = |fault: &Fault| format!("{:<18} {:<6} {}\n", fault.kind.name(), modes(fault), fault.title);
     CATALOGUE.iter().map(line).collect()
 }
 
@@ -67,7 +63,7 @@ fn explain(fault: &Fault) -> String {
         ("undo", fault.undo.to_owned()),
     ];
     let rows = rows.iter().map(|(name, text)| format!("\n{name:<9} {text}"));
-    format!("{}{}", fault.kind, rows.collect::<String>())
+    format!("{}: {}{}", fault.kind, fault.title, rows.collect::<String>())
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::path::Path;
 
 /// Writes `report.json`, `schedule.json`, `metrics.prom` and `events.ndjson` (one line each of `events`).
 ///
-/// `scraped` is what the orchestrator's own `/metrics` said last; it follows the harness's figures.
+/// `scraped` is what the orchestrator's own `/metrics` said last; it follows the harness's figures, without whatever
+/// it should say under their names, since no figure may stand there twice.
 ///
 /// # Errors
 /// A file could not be written.
@@ -17,7 +18,9 @@ pub fn write(dir: &Path, report: &Report, schedule: &Schedule, events: &[String]
     fs::create_dir_all(dir)?;
     put(&dir.join("schedule.json"), &(serde_json::to_string_pretty(schedule)? + "\n"))?;
     put(&dir.join("events.ndjson"), &events.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    put(&dir.join("metrics.prom"), &format!("{}{scraped}", exposition(report)))?;
+    let own: String =
+        scraped.lines().filter(|line| !line.contains("orch_chaos_")).map(|line| format!("{line}\n")).collect();
+    put(&dir.join("metrics.prom"), &format!("{}{own}", exposition(report)))?;
     // Last, so that a folder with a report is a whole one.
     put(&dir.join("report.json"), &(serde_json::to_string_pretty(report)? + "\n"))
 }

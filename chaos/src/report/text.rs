@@ -81,12 +81,9 @@ fn headline(out: &mut String, report: &Report, style: Style) {
         (0, confirmed) => format!(", none missed ({})", rule_of_three(confirmed as f64, "fault")),
         (missed, _) => format!(", {}", style.bad(&format!("{missed} missed"))),
     };
-    let faults = if injected == 1 { "fault" } else { "faults" };
-    let projects = report.run.projects;
-    let _ = writeln!(
-        out,
-        "{word}  {injected} {faults} on {projects} projects in {seconds:.1} s: {confirmed} confirmed{missed}\n"
-    );
+    let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    let (faults, projects) = (counted(injected, "fault"), counted(report.run.projects.into(), "project"));
+    let _ = writeln!(out, "{word}  {faults} on {projects} in {seconds:.1} s: {confirmed} confirmed{missed}\n");
 }
 
 fn table(out: &mut String, report: &Report, style: Style) {
