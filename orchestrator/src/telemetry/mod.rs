@@ -5,7 +5,7 @@
 //! decide. It imports `domain` and nothing else of ours; where the journal does not know something (how long a
 //! transaction took), the runtime tells [`meter`].
 //!
-//! Where to look: [`metric`] declares every metric once, [`fold`] says which entry moves which, [`line`] is the
+//! Where to look: [`metric`] declares every metric once, [`fold`] says which entry moves which, [`mod@line`] is the
 //! format of the event log, [`text`] the words.
 
 pub mod export;
