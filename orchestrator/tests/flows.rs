@@ -156,6 +156,24 @@ fn nothing_is_concluded_from_a_lost_connection() {
     assert!(matches!(told.as_slice(), [What::TmuxLost { .. }]), "{told:?}");
 }
 
+/// A dead server is one event and one recovery that nobody is charged for, until it dies too often.
+#[test]
+fn mass_death_is_one_event_and_charged_to_nobody() {
+    let mut story = running();
+    for died in 1..=3 {
+        story.core.env().kill_server();
+        story.run(SECOND);
+        assert_eq!(state(&story), Some(ProjectState::Running), "after {died}");
+        assert_eq!(count(&story, |what| matches!(what, What::ServerDied { sessions: 1, .. })), died);
+        assert_eq!(launched(&story, "developer"), died + 1);
+    }
+    assert_eq!(count(&story, started), 0, "no recovery was charged");
+    assert_eq!(count(&story, |what| matches!(what, What::SessionDied { .. })), 0, "one event, not one a session");
+    story.core.env().kill_server();
+    story.run(SECOND);
+    assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Running), 1), "the fourth is charged");
+}
+
 #[test]
 fn an_hour_without_faults_raises_nothing() {
     let mut story = running();

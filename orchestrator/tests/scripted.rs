@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) script: Script,
     next_pid: u32,
+    /// The tmux server that answers.
+    pub(crate) server: ProcessId,
 }
 
 pub(crate) const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
@@ -73,6 +75,7 @@ impl World {
             agents: Vec::new(),
             script: Script::default(),
             next_pid: 1_000,
+            server: SERVER,
         }
     }
 
@@ -123,6 +126,17 @@ impl World {
             let event = Event::ProcessGone { project: launch.project, role: launch.role, process };
             self.push(Span(200), Source::Pidfd, event);
         }
+    }
+
+    /// The tmux server dies with every session and agent on it; another one answers from then on.
+    pub(crate) fn kill_server(&mut self) {
+        let names: Vec<String> = self.sessions.keys().cloned().collect();
+        self.push(Span(100), Source::Control, Event::TmuxLost { reason: "server exited".to_owned() });
+        for name in names {
+            self.kill_session(&name);
+        }
+        self.server = ProcessId { pid: self.server.pid + 1, start: 1 };
+        self.push(Span(300), Source::Control, Event::PanesListed { server: self.server, panes: Vec::new() });
     }
 
     fn launch(&mut self, launch: &Launch) -> PaneUp {
@@ -181,7 +195,7 @@ impl World {
             Effect::EnsureSession { session, token, launches } => {
                 let adopted = self.sessions.insert(session.clone(), token.clone()).is_some();
                 let panes = launches.iter().map(|launch| self.launch(launch)).collect();
-                Fact::SessionUp { adopted, panes, server: SERVER }
+                Fact::SessionUp { adopted, panes, server: self.server }
             }
             Effect::Respawn { launch, .. } => Fact::AgentUp(self.launch(launch)),
             Effect::HandBrief { .. } => {
@@ -190,12 +204,12 @@ impl World {
                 }
                 Fact::BriefHanded
             }
-            Effect::Collect { session, session_token, process, started_at, .. } => {
+            Effect::Collect { session, session_token, process, started_at, server, .. } => {
                 let agent = self.agents.iter().find(|agent| Some(agent.process) == *process);
                 Fact::Collected(Box::new(Remains {
                     pane: agent.map_or(PaneEnd::Gone, |agent| agent.end),
                     session_present: self.sessions.get(session) == Some(session_token),
-                    server_changed: false,
+                    server_changed: server.is_some_and(|server| server != self.server),
                     alive: agent.is_some_and(|agent| agent.alive),
                     stderr: Stderr::Empty,
                     screen: String::new(),
@@ -249,7 +263,7 @@ impl Env for World {
     fn submit(&mut self, ordered: Ordered) {
         if ordered.effect == Effect::ListPanes {
             let panes = self.panes();
-            self.push(EFFECT, ordered.source, Event::PanesListed { server: SERVER, panes });
+            self.push(EFFECT, ordered.source, Event::PanesListed { server: self.server, panes });
             return;
         }
         let name = ordered.effect.name();

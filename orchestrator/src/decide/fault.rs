@@ -58,6 +58,13 @@ pub(super) fn fault_or_join(draft: &mut Draft<'_, '_>, role: Option<usize>, fail
 fn recover(draft: &mut Draft<'_, '_>, cause: FailureKind) {
     let at = draft.at();
     let policy = draft.fleet().policy.clone();
+    if cause == FailureKind::ServerDied && draft.fleet().server_deaths_at(at) < policy.breaker_max {
+        if let Some(incident) = &mut draft.p.incident {
+            incident.retry_at = Some(at);
+        }
+        attempt_if_due(draft);
+        return;
+    }
     match draft.p.breaker.admit(at, &policy) {
         Admission::Attempt(_) => {
             let made = draft.p.incident.as_ref().map_or(0, |incident| incident.attempts);
@@ -120,6 +127,19 @@ pub(super) fn give_up(draft: &mut Draft<'_, '_>, cause: FailureKind) {
         role.ack_due = None;
     }
     if draft.step(ProjectEvent::GaveUp, Some(cause)) {
+        advance::advance(draft);
+    }
+}
+
+/// Begins again after the death of the tmux server, which is no project's fault: nothing is counted against the
+/// project. The fleet bounds it: beyond `breaker_max` deaths of the server within a window, projects are charged.
+fn start_uncharged(draft: &mut Draft<'_, '_>, cause: FailureKind) {
+    if let Some(incident) = &mut draft.p.incident {
+        incident.retry_at = None;
+    }
+    draft.p.verified = false;
+    draft.p.repairs = 0;
+    if draft.step(ProjectEvent::AttemptStarted, Some(cause)) {
         advance::advance(draft);
     }
 }
@@ -191,6 +211,10 @@ fn start_delayed(draft: &mut Draft<'_, '_>) {
     let cause = incident.cause;
     incident.retry_at = None;
     let policy = draft.fleet().policy.clone();
+    if cause == FailureKind::ServerDied && draft.fleet().server_deaths_at(draft.at()) <= policy.breaker_max {
+        start_uncharged(draft, cause);
+        return;
+    }
     match draft.p.breaker.admit(draft.at(), &policy) {
         Admission::Attempt(attempt) => start_attempt(draft, attempt, cause, false),
         Admission::Probe => start_attempt(draft, 1, cause, true),

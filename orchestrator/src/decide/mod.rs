@@ -70,7 +70,15 @@ fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_,
 
 /// Whatever can go on without tmux goes on; the rest waits for its first answer.
 fn started(cursor: &mut Cursor<'_>) {
-    each(cursor, advance::advance);
+    each(cursor, |draft| {
+        // Whether a brief reached its pane before the last process ended is not known: it is handed over again at
+        // once (C17 to C20), and an agent that had it already ignores the second.
+        let at = draft.at();
+        for role in draft.p.roles.iter_mut().filter(|role| role.process.is_some() && role.ack_due.is_some()) {
+            role.ack_due = Some(at);
+        }
+        advance::advance(draft);
+    });
 }
 
 /// Takes a project from the queue.

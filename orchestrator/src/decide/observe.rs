@@ -9,7 +9,7 @@ use crate::domain::event::PaneSeen;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::fleet::Tmux;
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
-use crate::domain::project::SessionIs;
+use crate::domain::project::{Project, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
@@ -76,6 +76,7 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
         cursor.know(Tmux::Alive(server));
         cursor.tell(Signal::fleet(What::TmuxAnswered { server, changed }));
     }
+    server_died(cursor, server);
     let by_role: BTreeMap<&str, &PaneSeen> =
         panes.iter().filter_map(|pane| pane.role_token.as_ref().map(|token| (token.0.as_str(), pane))).collect();
     let by_session: BTreeMap<&str, &PaneSeen> =
@@ -90,6 +91,42 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
         cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();
     for id in ids {
         with(cursor, id, advance::advance);
+    }
+}
+
+/// Another server answers than the one our sessions were confirmed on, and the environment lets that happen only
+/// after the old one's process is gone: mass death is one event, and one recovery for each project that no breaker
+/// is charged for.
+fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
+    let on_another = |project: &Project| {
+        let session = project.session.as_ref().filter(|session| session.is == SessionIs::Live)?;
+        session.server.filter(|old| *old != server)
+    };
+    let hit: Vec<(ProjectId, ProcessId)> =
+        cursor.fleet().projects().filter_map(|project| Some((project.id, on_another(project)?))).collect();
+    let Some((_, old)) = hit.first().copied() else { return };
+    let sessions = u32::try_from(hit.len()).unwrap_or(u32::MAX);
+    cursor.tell(Signal::fleet(What::ServerDied { server: old, sessions }));
+    for (id, _) in hit {
+        with(cursor, id, |draft| {
+            let ending = Ending::Lost("the tmux server that held its session is gone".to_owned());
+            let what = vec!["tmux".to_owned()];
+            let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::ServerDied, what, "");
+            (failure.ending, failure.program) = (ending, Program::Tmux);
+            if let Some(session) = &mut draft.p.session {
+                session.is = SessionIs::Gone;
+                let token = session.token.clone();
+                if !draft.p.stale.contains(&token) {
+                    draft.p.stale.push(token);
+                }
+            }
+            for index in 0..draft.p.roles.len() {
+                if draft.p.roles.get(index).is_some_and(|role| role.state().is_live()) {
+                    fault::condemn(draft, index);
+                }
+            }
+            fault::fault_or_join(draft, None, failure);
+        });
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Fleet {
     pub tmux: Tmux,
     /// The server that last answered, also while the connection is gone.
     pub last_server: Option<ProcessId>,
+    /// When the tmux server died, as far as that still counts; bounds recoveries that no project is charged for.
+    pub server_deaths: Vec<Timestamp>,
     /// The installation's limits.
     pub policy: Policy,
     /// The id of the next effect.
@@ -106,6 +108,14 @@ impl Fleet {
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// How many deaths of the tmux server count at `at`: within the breaker's window.
+    #[must_use]
+    pub fn server_deaths_at(&self, at: Timestamp) -> u32 {
+        let window = self.policy.breaker_window();
+        let counted = self.server_deaths.iter().filter(|died| at.since(**died) < window).count();
+        u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
     /// A project whose deadline has passed at `at`.

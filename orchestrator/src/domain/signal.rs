@@ -228,6 +228,13 @@ pub enum What {
         /// The system's words.
         reason: String,
     },
+    /// The tmux server is gone, and every session on it: one event, whatever their number.
+    ServerDied {
+        /// Its process.
+        server: ProcessId,
+        /// How many live sessions it had of ours.
+        sessions: u32,
+    },
     /// tmux answers (again).
     TmuxAnswered {
         /// The server's process.
@@ -317,6 +324,7 @@ impl Signal {
             | What::BreakerMoved { .. }
             | What::ProjectCertified { .. }
             | What::TmuxLost { .. }
+            | What::ServerDied { .. }
             | What::TmuxAnswered { .. }
             | What::SpoolRejected { .. }
             | What::MoveRefused { .. } => None,
@@ -354,7 +362,8 @@ impl Signal {
             | What::RecoveryStarted { .. }
             | What::RecoveryDelayed { .. }
             | What::BreakerMoved { .. }
-            | What::TmuxLost { .. } => Level::Warn,
+            | What::TmuxLost { .. }
+            | What::ServerDied { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
             | What::ProjectEnqueued { .. }

@@ -10,6 +10,7 @@ use crate::domain::event::{Event, Happened, Source};
 use crate::domain::fleet::Fleet;
 use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
+use crate::domain::signal::{Signal, What};
 use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Settlement, Store, StoreError, Turn};
@@ -102,16 +103,21 @@ impl<E: Env> Core<E> {
         // Every event has its own entropy; the moment is the turn's.
         let now = Now { seed: self.env.now().seed, ..*now };
         let decision = decide(&self.fleet, happened, &now);
-        self.apply(&decision);
+        self.apply(&decision, &now);
         all.extend(decision);
     }
 
-    fn apply(&mut self, decision: &Decision) {
+    fn apply(&mut self, decision: &Decision, now: &Now) {
         for project in &decision.projects {
             self.fleet.put(project.clone());
         }
         if let Some(last) = decision.effects.last() {
             self.fleet.next_effect = EffectId(last.id.0 + 1);
+        }
+        // Signals, since they are what is committed: after a restart the same times are read back from the journal.
+        let died = |signal: &&Signal| matches!(signal.what, What::ServerDied { .. });
+        if decision.signals.iter().any(|signal| died(&signal)) {
+            self.fleet.server_deaths.push(now.at);
         }
         if let Some(tmux) = &decision.tmux {
             if let crate::domain::fleet::Tmux::Alive(server) = tmux {

@@ -161,7 +161,8 @@ async fn run(
     let (inbox, mut events) = mpsc::channel(limits::INBOX_EVENTS_MAX);
     let live = Live::start(places, timeline.clone(), inbox.clone(), &tokio::runtime::Handle::current())
         .map_err(|why| ServeError::Environment { what: "watch the world", why })?;
-    let (core, unconfirmed) = Core::open(store, live, config.policy.clone())?;
+    let (mut core, unconfirmed) = Core::open(store, live, config.policy.clone())?;
+    core.env().connect();
     let at = timeline.at();
     let sweep_every = Span::from_secs(config.sweep_s);
     let mut shell = Shell { core, publisher, timeline, sweep_every, next_sweep: at, next_anchor: at, degraded: false };

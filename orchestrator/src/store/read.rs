@@ -30,6 +30,9 @@ impl Store {
         let next: i64 =
             self.connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM outbox", [], |row| row.get(0))?;
         let mut fleet = Fleet::new(policy, EffectId(next));
+        let mut died = self.connection.prepare_cached("SELECT at_us FROM event WHERE event = 'server_died'")?;
+        let died = died.query_map([], |row| Ok(Timestamp(row.get::<_, i64>(0)?.cast_unsigned())))?;
+        fleet.server_deaths = died.collect::<Result<_, _>>()?;
         for project in
             self.projects_where("state NOT IN ('completed', 'failed', 'cancelled') OR finalizer = 1", ProjectId(0))?
         {

@@ -252,6 +252,7 @@ fn alone(entry: &Entry) {
         | What::BreakerMoved { .. }
         | What::ProjectCertified { .. }
         | What::TmuxLost { .. }
+        | What::ServerDied { .. }
         | What::TmuxAnswered { .. }
         | What::ProjectFailed { .. } => {}
     }

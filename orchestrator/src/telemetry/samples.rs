@@ -75,6 +75,7 @@ fn fleet_events() -> Vec<What> {
         What::OrchestratorStarted { process, version: "0.1.0".to_owned(), unfinished: 1, unconfirmed: 2 },
         What::OrchestratorStopped { reason: "SIGTERM".to_owned() },
         What::TmuxLost { reason: "server exited unexpectedly".to_owned() },
+        What::ServerDied { server: process, sessions: 3 },
         What::TmuxAnswered { server: process, changed: false },
         What::TmuxAnswered { server: process, changed: true },
         What::SpoolRejected { name: "x.json".to_owned(), reason: "not JSON".to_owned(), stale: false },
@@ -234,5 +235,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 30, "{names:?}");
+    assert_eq!(names.len(), 31, "{names:?}");
 }

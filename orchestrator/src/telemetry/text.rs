@@ -44,6 +44,7 @@ pub fn name(what: &What) -> &'static str {
         What::BreakerMoved { .. } => "breaker_moved",
         What::ProjectCertified { .. } => "project_certified",
         What::TmuxLost { .. } => "tmux_lost",
+        What::ServerDied { .. } => "server_died",
         What::TmuxAnswered { .. } => "tmux_answered",
         What::ProjectFailed { .. } => "project_failed",
         What::SpoolRejected { .. } => "spool_rejected",
@@ -60,6 +61,7 @@ pub fn message(signal: &Signal) -> String {
         What::OrchestratorStarted { .. }
         | What::OrchestratorStopped { .. }
         | What::TmuxLost { .. }
+        | What::ServerDied { .. }
         | What::TmuxAnswered { .. }
         | What::SpoolRejected { .. }
         | What::MoveRefused { .. } => fleet(&signal.what),
@@ -106,6 +108,9 @@ fn fleet(what: &What) -> String {
         }
         What::TmuxLost { reason } => {
             format!("tmux cannot be asked ({}); nothing is concluded about any session", outside(reason))
+        }
+        What::ServerDied { server, sessions } => {
+            format!("the tmux server (pid {}) died, and {} of ours with it", server.pid, counted(*sessions, "session"))
         }
         What::TmuxAnswered { server, changed: false } => format!("tmux answers (server pid {})", server.pid),
         What::TmuxAnswered { server, changed: true } => {
@@ -459,6 +464,7 @@ mod tests {
         info  orchestrator 0.1.0 started (pid 4711): 1 unfinished project, 2 unconfirmed intents left by its predecessor to be settled by observation
         info  orchestrator stopped: SIGTERM; agents go on without it
         WARN  tmux cannot be asked (server exited unexpectedly); nothing is concluded about any session
+        WARN  the tmux server (pid 4711) died, and 3 sessions of ours with it
         info  tmux answers (server pid 4711)
         info  tmux answers, and it is another server than before (pid 4711): its sessions are new
         WARN  report x.json was unusable and moved aside: not JSON

@@ -1,14 +1,15 @@
 //! The one connection to tmux: kept, lost, found again.
 //!
 //! Losing it is an observation of its own (nothing is known of the sessions), never a death. What the server says
-//! after a reconnect is the truth from then on.
+//! after a reconnect is the truth from then on. While the server that our sessions are on lives, no other server is
+//! listened to: an answer from another one is therefore proof that ours is gone.
 
 use super::World;
 use crate::domain::event::{Event, PaneSeen, Source};
 use crate::domain::id::{ProcessId, Token};
 use crate::env::process;
 use crate::env::tmux::{self, Control, Notice, ServerId, TmuxError};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -16,15 +17,31 @@ use tokio::sync::{mpsc, watch};
 /// once; a second at most, so that a hung one is not hammered.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// How long a server that lives without its socket may take to make it again.
+const SOCKET_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The connection as tasks see it.
 #[derive(Clone)]
 pub(super) struct Link {
     current: Arc<watch::Sender<Option<Control>>>,
+    /// The server that our sessions were confirmed on; while its process lives, no other will do.
+    expected: Arc<Mutex<Option<ServerId>>>,
 }
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self { current: Arc::new(watch::Sender::new(None)) }
+        Self { current: Arc::new(watch::Sender::new(None)), expected: Arc::default() }
+    }
+
+    /// Notes the server that sessions of ours are on.
+    pub(super) fn expect(&self, server: ServerId) {
+        *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    /// That server, if its process lives.
+    fn expected_alive(&self) -> Option<ServerId> {
+        let expected = *self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.filter(|server| process::is_alive(*server))
     }
 
     /// The connection, waiting for it at most `patience`.
@@ -47,50 +64,76 @@ fn lost(reason: &str) -> TmuxError {
 pub(super) async fn keep(world: World) {
     tmux::reap_orphaned_clients(&world.places.tmux.socket);
     let (mut pause, pause_max) = RECONNECT_PAUSES;
-    let mut last: Option<ServerId> = None;
     let mut told = false;
     while !world.inbox.is_closed() {
-        if let Some(server) = last {
-            revive_socket(&world, server);
-        }
-        match Control::connect(&world.places.tmux).await {
+        let reason = match connect(&world).await {
             Ok((control, notices)) => {
                 (pause, told) = (RECONNECT_PAUSES.0, false);
-                last = Some(control.server());
-                world.link.current.send_replace(Some(control.clone()));
+                world.link.expect(control.server());
                 let reason = follow(&world, &control, notices).await;
                 world.link.current.send_replace(None);
-                world.tell(Source::Control, Event::TmuxLost { reason }).await;
+                reason
             }
-            Err(error) => {
-                if !told {
-                    tracing::warn!(%error, "tmux cannot be reached");
-                    world.tell(Source::Control, Event::TmuxLost { reason: error.to_string() }).await;
-                    told = true;
-                }
+            Err(reason) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(pause_max);
+                reason
             }
+        };
+        // Told once for each loss: every further attempt that fails is the same one.
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(%reason, "tmux cannot be reached");
+            world.tell(Source::Control, Event::TmuxLost { reason }).await;
         }
     }
 }
 
-/// A server that lives without its socket is asked to make it again, before another is started beside it (T10).
-fn revive_socket(world: &World, server: ServerId) {
-    let alive = process::is_alive(ProcessId { pid: server.pid, start: server.start });
-    if alive
+/// Connects to the server that our sessions are on, if that lives; only if it does not, to any.
+async fn connect(world: &World) -> Result<(Control, mpsc::Receiver<Notice>), String> {
+    if let Some(server) = world.link.expected_alive()
         && !world.places.tmux.socket.exists()
-        && let Err(error) = tmux::recreate_socket(server)
     {
+        revive_socket(world, server).await;
+    }
+    let (control, notices) = Control::connect(&world.places.tmux).await.map_err(|error| error.to_string())?;
+    let Some(expected) = world.link.expected_alive().filter(|expected| *expected != control.server()) else {
+        return Ok((control, notices));
+    };
+    // The socket leads to another server while ours lives (T10). If that other one is empty, it is the one that the
+    // connection itself has just started; it goes, and ours is asked to take the socket back.
+    if tmux::list_panes(&control).await.is_ok_and(|panes| panes.is_empty()) {
+        drop(tmux::kill_server(&control).await);
+    }
+    drop((control, notices));
+    revive_socket(world, expected).await;
+    Err(format!("the tmux server with our sessions (pid {}) lives, and its socket led to another", expected.pid))
+}
+
+/// Asks a server that lives without its socket to make it again.
+async fn revive_socket(world: &World, server: ServerId) {
+    if let Err(error) = tmux::recreate_socket(server) {
         tracing::warn!(%error, "the tmux server could not be asked for its socket");
+        return;
+    }
+    let deadline = tokio::time::Instant::now() + SOCKET_PATIENCE;
+    while !world.places.tmux.socket.exists() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(RECONNECT_PAUSES.0).await;
     }
 }
 
 /// Lists once, then after every notice; answers why the connection ended.
 async fn follow(world: &World, control: &Control, mut notices: mpsc::Receiver<Notice>) -> String {
+    let mut shared = false;
     loop {
         match tmux::list_panes(control).await {
-            Ok(panes) => world.tell(Source::Control, listed(control, panes)).await,
+            Ok(panes) => {
+                world.tell(Source::Control, listed(control, panes)).await;
+                // Effects get the connection only after the first list has been told: what is known of the server as
+                // a whole is decided before what each effect finds on it.
+                if !std::mem::replace(&mut shared, true) {
+                    world.link.current.send_replace(Some(control.clone()));
+                }
+            }
             // The notice of the loss follows; a refusal or a timeout leaves it to the next notice or sweep.
             Err(error) => tracing::warn!(%error, "panes could not be listed"),
         }
@@ -104,7 +147,6 @@ async fn follow(world: &World, control: &Control, mut notices: mpsc::Receiver<No
 
 /// The event that a complete list is.
 pub(super) fn listed(control: &Control, panes: Vec<tmux::Pane>) -> Event {
-    let server = control.server();
     let seen = |pane: tmux::Pane| PaneSeen {
         pane: pane.pane,
         pid: pane.pid,
@@ -113,6 +155,6 @@ pub(super) fn listed(control: &Control, panes: Vec<tmux::Pane>) -> Event {
         session_token: pane.session_token.map(Token),
         role_token: pane.role_token.map(Token),
     };
-    let server = ProcessId { pid: server.pid, start: server.start };
+    let server: ProcessId = control.server();
     Event::PanesListed { server, panes: panes.into_iter().map(seen).collect() }
 }

@@ -91,7 +91,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts watching: the spool, and tmux, to which it connects (and connects again) by itself. Events go into
+    /// Starts watching the spool; tmux is reached once [`Self::connect`] is called. Events go into
     /// `inbox`.
     ///
     /// # Errors
@@ -106,8 +106,15 @@ impl Live {
         let link = Link::new();
         let world = World { places: Arc::new(places), timeline, inbox, link, turns: Turns::default() };
         let watches = Watches::start(&world, runtime)?;
-        runtime.spawn(link::keep(world.clone()));
         Ok(Self { world, runtime: runtime.clone(), draws, watches })
+    }
+}
+
+impl Live {
+    /// Connects to tmux and stays connected; to be called once the projects are watched, so that it is known which
+    /// server our sessions are on.
+    pub fn connect(&self) {
+        self.runtime.spawn(link::keep(self.world.clone()));
     }
 }
 
@@ -121,6 +128,9 @@ impl Env for Live {
     }
 
     fn watch(&mut self, project: &Project) {
+        if let Some(server) = project.session.as_ref().filter(|_| project.session_live()).and_then(|s| s.server) {
+            self.world.link.expect(server);
+        }
         self.watches.follow(&self.world, &self.runtime, project);
     }
 

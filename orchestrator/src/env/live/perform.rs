@@ -21,6 +21,10 @@ use std::time::Duration;
 /// Free space below which nothing new is started: a worktree and a journal need room to be written whole.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
+/// How long the sweep waits for its list: with a sweep every 5 s, a server that hangs shows as unknown within the 10 s
+/// that G4 allows.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(4);
+
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
@@ -37,9 +41,14 @@ pub(super) async fn perform(world: World, ordered: Ordered) {
 async fn list_panes(world: &World) {
     // The link tells of its own loss; a sweep that cannot ask just finds nothing out.
     let Ok(control) = world.link.control(Duration::ZERO).await else { return };
-    match tmux::list_panes(&control).await {
-        Ok(panes) => world.tell(Source::Sweep, super::link::listed(&control, panes)).await,
-        Err(error) => tracing::warn!(%error, "panes could not be listed"),
+    match tokio::time::timeout(SWEEP_PATIENCE, tmux::list_panes(&control)).await {
+        Ok(Ok(panes)) => world.tell(Source::Sweep, super::link::listed(&control, panes)).await,
+        Ok(Err(error)) => tracing::warn!(%error, "panes could not be listed"),
+        Err(_) => {
+            // Hung, or very slow: nothing is known until it answers again (G4). The connection is kept.
+            let reason = format!("tmux has not answered for {} s", SWEEP_PATIENCE.as_secs());
+            world.tell(Source::Sweep, Event::TmuxLost { reason }).await;
+        }
     }
 }
 
