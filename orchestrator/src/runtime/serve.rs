@@ -8,12 +8,12 @@ use super::http;
 use super::publish::Publisher;
 use crate::config::{Config, Home};
 use crate::domain::event::{Event, Happened, Source};
-use crate::domain::id::ProcessId;
+use crate::domain::id::{ProcessId, Token};
 use crate::domain::limits::{self, deadline};
 use crate::domain::signal::{Signal, What};
 use crate::domain::time::{Span, Timestamp};
 use crate::env::Env;
-use crate::env::clock::{Draws, Timeline};
+use crate::env::clock::{self, Draws, Timeline};
 use crate::env::git::Git;
 use crate::env::live::{Live, Places};
 use crate::env::tmux::TmuxConfig;
@@ -21,6 +21,7 @@ use crate::env::{files, process};
 use crate::store::{Mode, Store, StoreError};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -81,8 +82,12 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
         .enable_all()
         .build()
         .map_err(environment("start the runtime"))?;
-    let places = places(home, config, orch)?;
-    let served = runtime.block_on(run(home, config, store, timeline, places));
+    let mark = git_mark(&mut store)?;
+    let places = places(home, config, orch, &mark)?;
+    let served = runtime.block_on(async {
+        end_leftovers(&mark).await;
+        run(home, config, store, timeline, places).await
+    });
     // Tasks that still wait for the world are dropped: their outcomes are settled at the next start.
     runtime.shutdown_timeout(Duration::from_millis(500));
     drop(lock);
@@ -109,7 +114,26 @@ fn take_lock(home: &Home) -> Result<File, ServeError> {
     }
 }
 
-fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeError> {
+/// The mark of this installation's git processes.
+fn git_mark(store: &mut Store) -> Result<Token, ServeError> {
+    let seed = clock::entropy().map_err(environment("draw entropy"))?;
+    let fresh = seed.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(store.git_mark(&Token(fresh))?)
+}
+
+/// Ends the git processes of a predecessor that was killed: one that is still filling a worktree must not do so while
+/// the worktree is made again (C06).
+async fn end_leftovers(mark: &Token) {
+    match process::end_all(&BTreeSet::from([mark.0.clone()]), process::END_GRACE).await {
+        Ok(ended) if ended.term + ended.kill > 0 => {
+            tracing::info!(ended = ended.term + ended.kill, "git processes of the last orchestrator were ended");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "git processes of the last orchestrator may still run"),
+    }
+}
+
+fn places(home: &Home, config: &Config, orch: PathBuf, mark: &Token) -> Result<Places, ServeError> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
     let socket = home
         .socket(runtime_dir.as_deref())
@@ -129,7 +153,7 @@ fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeEr
         git: Git {
             program: PathBuf::from(&config.git),
             deadline: Duration::from_micros(deadline::GIT.0),
-            marker: None,
+            marker: Some((process::INSTANCE_VARIABLE.to_owned(), mark.0.clone())),
         },
     })
 }

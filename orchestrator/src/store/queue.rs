@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::open::Store;
 use super::write::{append, micros};
-use crate::domain::id::ProjectId;
+use crate::domain::id::{ProjectId, Token};
 use crate::domain::limits;
 use crate::domain::signal::{Signal, What};
 use crate::domain::spec::Spec;
@@ -71,6 +71,17 @@ impl Store {
         append(&tx, signal, now)?;
         tx.commit()?;
         Ok(Accepted { id: ProjectId(id), new: true })
+    }
+
+    /// The unguessable mark that every git process of this installation carries, so that one which outlived a crash is
+    /// found and ended before its work is done again (C06). `fresh` is kept if there is none yet.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn git_mark(&mut self, fresh: &Token) -> Result<Token, StoreError> {
+        self.connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('git_mark', ?1)", [&fresh.0])?;
+        let kept = self.connection.query_row("SELECT value FROM meta WHERE key = 'git_mark'", [], |row| row.get(0))?;
+        Ok(Token(kept))
     }
 
     /// The installation's short mark, part of every branch name, so that two installations on one repository do not
