@@ -81,7 +81,8 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
         .enable_all()
         .build()
         .map_err(environment("start the runtime"))?;
-    let places = places(home, config, orch)?;
+    let installation = store.installation()?.unwrap_or_default();
+    let places = places(home, config, orch, installation)?;
     let served = runtime.block_on(run(home, config, store, timeline, places));
     // Tasks that still wait for the world are dropped: their outcomes are settled at the next start.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -109,7 +110,7 @@ fn take_lock(home: &Home) -> Result<File, ServeError> {
     }
 }
 
-fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeError> {
+fn places(home: &Home, config: &Config, orch: PathBuf, installation: String) -> Result<Places, ServeError> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
     let socket = home
         .socket(runtime_dir.as_deref())
@@ -125,6 +126,7 @@ fn places(home: &Home, config: &Config, orch: PathBuf) -> Result<Places, ServeEr
         home: home.dir().to_owned(),
         spool: home.spool(),
         orch,
+        installation,
         tmux: TmuxConfig { program: PathBuf::from(&config.tmux), socket, env, deadline },
         git: Git {
             program: PathBuf::from(&config.git),

@@ -8,6 +8,7 @@ use super::World;
 use crate::domain::effect::Launch;
 use crate::domain::limits;
 use crate::domain::project::Pin;
+use crate::domain::trace;
 use crate::env::files::{self, Found, InspectLimits};
 use crate::env::process::INSTANCE_VARIABLE;
 use crate::env::tmux::LaunchPane;
@@ -164,7 +165,8 @@ pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane
     put(INSTANCE_VARIABLE, launch.token.to_string());
     put("ORCH_SPOOL", places.spool.display().to_string());
     put("ORCH_BIN", places.orch.display().to_string());
-    put("TRACEPARENT", format!("00-{}-{}-01", launch.token, &launch.token.0[..16.min(launch.token.0.len())]));
+    // The token must not be in it: tracing back-ends hand trace ids around.
+    put("TRACEPARENT", trace::traceparent(&places.installation, launch.project, launch.epoch));
     let manifest = Manifest {
         argv: launch.argv.clone(),
         env,
