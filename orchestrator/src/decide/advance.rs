@@ -2,14 +2,15 @@
 
 use super::draft::Draft;
 use super::fault;
-use crate::domain::effect::{Effect, FileToWrite, Launch, RoleLook};
+use crate::domain::effect::{Effect, FileToWrite, Launch, RoleLook, Way};
+use crate::domain::event::LeftAlone;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::id::Epoch;
 use crate::domain::project::{Project, Role, SessionIs, SessionRef, Worktree};
 use crate::domain::signal::What;
-use crate::domain::spec::RoleSpec;
+use crate::domain::spec::{Hooks, RoleSpec};
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
-use crate::validate::{brief, judge};
+use crate::validate::{brief, hooks, judge};
 
 /// Orders whatever the project's state demands and it lacks, and moves it on where it lacks nothing.
 pub(super) fn advance(draft: &mut Draft<'_, '_>) {
@@ -105,15 +106,31 @@ fn worktree_names(project: &Project, role: &Role, epoch: Epoch) -> (String, Stri
 /// The files that a role's worktree gets, CLAUDE.md first.
 fn ensure_files(project: &Project, role: &Role, spec: &RoleSpec) -> Effect {
     let brief = brief::brief_file(&project.spec, spec, project.id);
-    let files = vec![
-        FileToWrite { path: judge::CLAUDE_MD_PATH.to_owned(), content: spec.claude_md.clone() },
-        FileToWrite { path: brief::IGNORE_PATH.to_owned(), content: brief::IGNORE_CONTENT.into() },
-        FileToWrite { path: brief::BRIEF_PATH.to_owned(), content: brief.into() },
+    let file = |path: &str, way, content| FileToWrite { path: path.to_owned(), way, content };
+    let mut files = vec![
+        file(judge::CLAUDE_MD_PATH, Way::Exact, spec.claude_md.clone()),
+        file(brief::IGNORE_PATH, Way::Exact, brief::IGNORE_CONTENT.into()),
+        file(brief::BRIEF_PATH, Way::Exact, brief.into()),
     ];
+    if spec.hooks == Hooks::Claude {
+        // Ignored before it is there, so that git never shows it.
+        files.push(file(hooks::IGNORE_PATH, Way::IfMissing, hooks::IGNORE_CONTENT.into()));
+        files.push(file(hooks::SETTINGS_PATH, Way::MergeHooks, hooks::settings().into()));
+    }
     Effect::EnsureFiles {
         worktree: role.worktree.as_ref().map(|worktree| worktree.path.clone()).unwrap_or_default(),
         files,
         park: format!("backups/parked/{}/{}", project.slug, role.name),
+    }
+}
+
+/// Hooks are an addition, no resource: a settings file that they cannot be added to stops nothing, and is told.
+pub(super) fn tell_left_alone(draft: &mut Draft<'_, '_>, index: usize, left: &[LeftAlone]) {
+    for LeftAlone { path, why } in left {
+        let what = vec!["hooks".to_owned(), path.clone()];
+        let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::Io, what, why.clone());
+        failure.hint = Some("the file is left alone; put it right, or set hooks = \"none\" for the role".to_owned());
+        draft.tell_role(index, What::OperationFailed { failure: Box::new(failure) });
     }
 }
 

@@ -11,6 +11,7 @@ pub mod effect;
 pub mod event;
 pub mod failure;
 pub mod fleet;
+pub mod hooks;
 pub mod id;
 pub mod limits;
 pub mod project;
