@@ -318,3 +318,48 @@ fn take_down(draft: &mut Draft<'_, '_>) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ProjectId, RoleName};
+    use crate::domain::spec::Spec;
+    use crate::domain::time::Timestamp;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn only_claude_code_gets_hooks_and_claude_md_stays_first() {
+        let written = |hooks| -> Vec<(String, Way)> {
+            let role = RoleSpec {
+                name: RoleName("developer".to_owned()),
+                command: vec!["claude".to_owned()],
+                claude_md: Arc::from("c"),
+                env: BTreeMap::new(),
+                progress: false,
+                hooks,
+            };
+            let spec = Spec {
+                title: "T".to_owned(),
+                repo: "/r".to_owned(),
+                base_sha: "c0ffee".to_owned(),
+                brief: Arc::from("b"),
+                key: None,
+                priority: 0,
+                batch: None,
+                roles: vec![role.clone()],
+                resources: vec![],
+            };
+            let project = Project::queued(ProjectId(1), Arc::new(spec), "p1-ab12".to_owned(), Timestamp(0));
+            let effect = ensure_files(&project, &project.roles[0], &role);
+            let Effect::EnsureFiles { files, .. } = effect else { panic!("{effect:?}") };
+            files.into_iter().map(|file| (file.path, file.way)).collect()
+        };
+        let due =
+            |files: &[(&str, Way)]| files.iter().map(|(path, way)| ((*path).to_owned(), *way)).collect::<Vec<_>>();
+        let always = [("CLAUDE.md", Way::Exact), (".orch/.gitignore", Way::Exact), (".orch/brief.md", Way::Exact)];
+        let hooks = [(".claude/.gitignore", Way::IfMissing), (".claude/settings.local.json", Way::MergeHooks)];
+        assert_eq!(written(Hooks::None), due(&always));
+        assert_eq!(written(Hooks::Claude), due(&[&always[..], &hooks[..]].concat()));
+    }
+}
