@@ -8,7 +8,7 @@ use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::Project;
 use orchestrator::domain::signal::{Signal, What};
-use orchestrator::domain::spec::{RoleSpec, Spec};
+use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
 use orchestrator::domain::time::{Now, Timestamp, WallTime};
 use orchestrator::store::{Mode, Store};
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ fn spec() -> Spec {
         claude_md: "Be good.".into(),
         env: BTreeMap::new(),
         progress: false,
+        hooks: Hooks::None,
     };
     Spec {
         title: "Bench".to_owned(),

@@ -2,7 +2,7 @@
 //! through, and what it must never do on the way.
 
 use crate::scripted::Story;
-use orchestrator::domain::event::{Event, Happened, PaneEnd, Report, Source};
+use orchestrator::domain::event::{Event, Happened, LeftAlone, PaneEnd, Report, Source};
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use orchestrator::domain::id::{Epoch, ProjectId, RoleName, Token};
 use orchestrator::domain::limits::Policy;
@@ -111,6 +111,24 @@ fn a_missing_claude_md_is_written_again_and_no_agent_disturbed() {
     assert_eq!(count(&story, |what| matches!(what, What::ResourceRestored { .. })), 1);
     assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (1, 1));
     assert_eq!(story.project().map(|project| project.epoch), Some(Epoch(1)), "nothing was relaunched");
+}
+
+#[test]
+fn settings_that_hooks_cannot_be_added_to_are_told_and_stop_nothing() {
+    let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
+    let left = LeftAlone { path: ".claude/settings.local.json".to_owned(), why: "it is a symlink".to_owned() };
+    story.core.env().script.left.insert("tester".to_owned(), left);
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!(count(&story, started), 0);
+    let told = |entry: &&Entry| {
+        entry.signal.agent_role.as_ref().is_some_and(|role| role.0 == "tester")
+            && matches!(&entry.signal.what, What::OperationFailed { failure } if failure.stage == Stage::Provision
+                && failure.argv == ["hooks", ".claude/settings.local.json"]
+                && failure.ending == Ending::Reason("it is a symlink".to_owned())
+                && failure.hint.is_some())
+    };
+    assert_eq!(story.told.iter().filter(told).count(), 1);
 }
 
 #[test]

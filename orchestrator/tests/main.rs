@@ -2,6 +2,7 @@
 
 mod breaker;
 mod flows;
+mod hooks;
 mod incidents;
 mod scripted;
 mod states;

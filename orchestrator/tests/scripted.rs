@@ -5,14 +5,15 @@
 
 use orchestrator::domain::effect::{Effect, Launch, Ordered, RoleLook};
 use orchestrator::domain::event::{
-    Event, Fact, FileFound, FileIs, Happened, Head, PaneEnd, PaneSeen, PaneUp, Remains, Report, RoleFound, Source,
+    Event, Fact, FileFound, FileIs, Happened, Head, LeftAlone, PaneEnd, PaneSeen, PaneUp, Remains, Report, RoleFound,
+    Source,
 };
 use orchestrator::domain::failure::{Failure, Stderr};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Seq, Token};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::{Pin, Project};
 use orchestrator::domain::signal::Entry;
-use orchestrator::domain::spec::{RoleSpec, Spec};
+use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
 use orchestrator::domain::time::{Now, Span, Timestamp, WallTime};
 use orchestrator::env::{Env, SpoolItem};
 use orchestrator::runtime::Core;
@@ -47,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) missing: BTreeSet<String>,
     /// Whether agents acknowledge.
     pub(crate) deaf: bool,
+    /// By role, a file that its hooks cannot be added to.
+    pub(crate) left: BTreeMap<String, LeftAlone>,
 }
 
 pub(crate) struct World {
@@ -177,11 +180,13 @@ impl World {
             Effect::Preflight { .. } => Fact::Preflighted,
             Effect::EnsureWorktree { .. } => Fact::WorktreeReady { head_sha: "f00d".to_owned(), created: true },
             Effect::EnsureFiles { files, .. } => {
+                let mut left = Vec::new();
                 if let Some(role) = &ordered.role {
                     self.script.missing.remove(&role.0);
+                    left.extend(self.script.left.get(&role.0).cloned());
                 }
                 let pin: Pin = judge::pin_of(files[0].content.as_bytes());
-                Fact::FilesReady { claude_md: pin, parked: Vec::new() }
+                Fact::FilesReady { claude_md: pin, parked: Vec::new(), left }
             }
             Effect::Look { roles } => Fact::Looked { roles: self.look(roles) },
             Effect::EndRemains { tokens } => {
@@ -355,6 +360,7 @@ pub(crate) fn spec(title: &str, roles: &[&str]) -> Spec {
         claude_md: claude_md(name).into(),
         env: BTreeMap::new(),
         progress: false,
+        hooks: Hooks::None,
     };
     Spec {
         title: title.to_owned(),

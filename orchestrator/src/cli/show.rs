@@ -10,6 +10,7 @@ use crate::domain::id::ProjectId;
 use crate::domain::limits::Policy;
 use crate::domain::signal::Entry;
 use crate::domain::time::Timestamp;
+use crate::domain::trace;
 use crate::env::process;
 use crate::store::{Mode, OutboxRow, ProjectRow, Store, StoreError};
 use crate::telemetry::line::{self, Context, Line};
@@ -123,7 +124,7 @@ fn header(out: &mut String, portrait: &Portrait, screen: Screen) {
     field(out, "breaker", if breaker.is_empty() { "closed, no attempts" } else { &breaker });
     field(out, "slug", &project.slug);
     field(out, "repository", &escape(&project.repo));
-    let trace = line::trace_id(&portrait.installation, project.id);
+    let trace = trace::trace_id(&portrait.installation, project.id);
     field(out, "trace", &trace);
     if around.serving.is_none() {
         let words = "no orchestrator runs: this is how it stood when the last one stopped";
@@ -266,7 +267,7 @@ pub fn json(portrait: &Portrait) -> Result<String, CliError> {
     let report = Report {
         project: status::report(project, &portrait.around),
         repo: &project.repo,
-        trace_id: line::trace_id(&portrait.installation, project.id),
+        trace_id: trace::trace_id(&portrait.installation, project.id),
         worktrees: project
             .roles
             .iter()

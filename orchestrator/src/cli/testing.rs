@@ -11,7 +11,7 @@ use crate::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use crate::domain::limits::Policy;
 use crate::domain::project::{Project, SessionIs, SessionRef, Worktree};
 use crate::domain::signal::{Signal, What};
-use crate::domain::spec::{RoleSpec, Spec};
+use crate::domain::spec::{Hooks, RoleSpec, Spec};
 use crate::domain::state::{ProjectEvent, RoleEvent, SuspendReason};
 use crate::domain::time::{Now, Span, Timestamp, WallTime};
 use crate::store::{LeaseRow, Mode, Settlement, Store, Turn};
@@ -36,6 +36,7 @@ fn spec(title: &str, roles: &[&str]) -> Spec {
         claude_md: "Be good.".into(),
         env: BTreeMap::new(),
         progress: true,
+        hooks: Hooks::None,
     };
     Spec {
         title: title.to_owned(),

@@ -2,14 +2,15 @@
 
 use super::draft::Draft;
 use super::fault;
-use crate::domain::effect::{Effect, FileToWrite, Launch, RoleLook};
+use crate::domain::effect::{Effect, FileToWrite, Launch, RoleLook, Way};
+use crate::domain::event::LeftAlone;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::id::Epoch;
 use crate::domain::project::{Project, Role, SessionIs, SessionRef, Worktree};
 use crate::domain::signal::What;
-use crate::domain::spec::RoleSpec;
+use crate::domain::spec::{Hooks, RoleSpec};
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
-use crate::validate::{brief, judge};
+use crate::validate::{brief, hooks, judge};
 
 /// Orders whatever the project's state demands and it lacks, and moves it on where it lacks nothing.
 pub(super) fn advance(draft: &mut Draft<'_, '_>) {
@@ -105,15 +106,31 @@ fn worktree_names(project: &Project, role: &Role, epoch: Epoch) -> (String, Stri
 /// The files that a role's worktree gets, CLAUDE.md first.
 fn ensure_files(project: &Project, role: &Role, spec: &RoleSpec) -> Effect {
     let brief = brief::brief_file(&project.spec, spec, project.id);
-    let files = vec![
-        FileToWrite { path: judge::CLAUDE_MD_PATH.to_owned(), content: spec.claude_md.clone() },
-        FileToWrite { path: brief::IGNORE_PATH.to_owned(), content: brief::IGNORE_CONTENT.into() },
-        FileToWrite { path: brief::BRIEF_PATH.to_owned(), content: brief.into() },
+    let file = |path: &str, way, content| FileToWrite { path: path.to_owned(), way, content };
+    let mut files = vec![
+        file(judge::CLAUDE_MD_PATH, Way::Exact, spec.claude_md.clone()),
+        file(brief::IGNORE_PATH, Way::Exact, brief::IGNORE_CONTENT.into()),
+        file(brief::BRIEF_PATH, Way::Exact, brief.into()),
     ];
+    if spec.hooks == Hooks::Claude {
+        // Ignored before it is there, so that git never shows it.
+        files.push(file(hooks::IGNORE_PATH, Way::IfMissing, hooks::IGNORE_CONTENT.into()));
+        files.push(file(hooks::SETTINGS_PATH, Way::MergeHooks, hooks::settings().into()));
+    }
     Effect::EnsureFiles {
         worktree: role.worktree.as_ref().map(|worktree| worktree.path.clone()).unwrap_or_default(),
         files,
         park: format!("backups/parked/{}/{}", project.slug, role.name),
+    }
+}
+
+/// Hooks are an addition, no resource: a settings file that they cannot be added to stops nothing, and is told.
+pub(super) fn tell_left_alone(draft: &mut Draft<'_, '_>, index: usize, left: &[LeftAlone]) {
+    for LeftAlone { path, why } in left {
+        let what = vec!["hooks".to_owned(), path.clone()];
+        let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::Io, what, why.clone());
+        failure.hint = Some("the file is left alone; put it right, or set hooks = \"none\" for the role".to_owned());
+        draft.tell_role(index, What::OperationFailed { failure: Box::new(failure) });
     }
 }
 
@@ -300,4 +317,49 @@ fn take_down(draft: &mut Draft<'_, '_>) -> bool {
         None => draft.p.finalizer = false,
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ProjectId, RoleName};
+    use crate::domain::spec::Spec;
+    use crate::domain::time::Timestamp;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn only_claude_code_gets_hooks_and_claude_md_stays_first() {
+        let written = |hooks| -> Vec<(String, Way)> {
+            let role = RoleSpec {
+                name: RoleName("developer".to_owned()),
+                command: vec!["claude".to_owned()],
+                claude_md: Arc::from("c"),
+                env: BTreeMap::new(),
+                progress: false,
+                hooks,
+            };
+            let spec = Spec {
+                title: "T".to_owned(),
+                repo: "/r".to_owned(),
+                base_sha: "c0ffee".to_owned(),
+                brief: Arc::from("b"),
+                key: None,
+                priority: 0,
+                batch: None,
+                roles: vec![role.clone()],
+                resources: vec![],
+            };
+            let project = Project::queued(ProjectId(1), Arc::new(spec), "p1-ab12".to_owned(), Timestamp(0));
+            let effect = ensure_files(&project, &project.roles[0], &role);
+            let Effect::EnsureFiles { files, .. } = effect else { panic!("{effect:?}") };
+            files.into_iter().map(|file| (file.path, file.way)).collect()
+        };
+        let due =
+            |files: &[(&str, Way)]| files.iter().map(|(path, way)| ((*path).to_owned(), *way)).collect::<Vec<_>>();
+        let always = [("CLAUDE.md", Way::Exact), (".orch/.gitignore", Way::Exact), (".orch/brief.md", Way::Exact)];
+        let hooks = [(".claude/.gitignore", Way::IfMissing), (".claude/settings.local.json", Way::MergeHooks)];
+        assert_eq!(written(Hooks::None), due(&always));
+        assert_eq!(written(Hooks::Claude), due(&[&always[..], &hooks[..]].concat()));
+    }
 }

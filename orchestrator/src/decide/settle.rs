@@ -77,7 +77,8 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
                 worktree.ready = true;
             }
         }
-        (Fact::FilesReady { claude_md, parked }, Slot::Role(index)) => {
+        (Fact::FilesReady { claude_md, parked, left }, Slot::Role(index)) => {
+            advance::tell_left_alone(draft, *index, left);
             files_ready(draft, *index, claude_md, parked);
             return;
         }
@@ -120,10 +121,8 @@ fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked:
     let restored = role.process.is_some() || !parked.is_empty();
     role.claude_md = Some(due);
     if restored {
-        draft.tell_role(
-            index,
-            What::ResourceRestored { path: judge::CLAUDE_MD_PATH.to_owned(), parked: parked.to_vec() },
-        );
+        let path = judge::CLAUDE_MD_PATH.to_owned();
+        draft.tell_role(index, What::ResourceRestored { path, parked: parked.to_vec() });
     }
     advance::advance(draft);
 }

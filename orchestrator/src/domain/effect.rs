@@ -59,7 +59,7 @@ pub enum Effect {
         /// What the branch starts from if it is not there yet.
         base: String,
     },
-    /// Make the files be there with these bytes.
+    /// Make the files be there, each in its way.
     EnsureFiles {
         /// The worktree, relative to the installation.
         worktree: String,
@@ -149,9 +149,24 @@ pub enum Effect {
 pub struct FileToWrite {
     /// Relative to the worktree.
     pub path: String,
+    /// What becomes of a file that is there.
+    pub way: Way,
     /// Its bytes.
     #[serde(skip)]
     pub content: Arc<str>,
+}
+
+/// What becomes of a file that is where one is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It gets these bytes; a different one is parked.
+    Exact,
+    /// It stays as it is.
+    IfMissing,
+    /// It keeps all that is in it and gets our hooks beside that ([`super::hooks::merge`]). One that cannot be merged
+    /// is left alone, and that is told.
+    MergeHooks,
 }
 
 /// What to look at for one role.

@@ -187,6 +187,15 @@ pub struct PaneSeen {
     pub role_token: Option<Token>,
 }
 
+/// A file that belongs to somebody else, that our part could not be added to, and that was left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// Relative to the worktree.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
 /// What an effect found or did.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -205,6 +214,8 @@ pub enum Fact {
         claude_md: Pin,
         /// Where a different file that stood in the way was parked.
         parked: Vec<String>,
+        /// Files that were to be added to and cannot be.
+        left: Vec<LeftAlone>,
     },
     /// The resources were looked at.
     Looked {

@@ -11,6 +11,8 @@ pub const TITLE_BYTES_MAX: usize = 200;
 pub const SPEC_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a CLAUDE.md: beyond this an agent's context is spent before it starts.
 pub const CLAUDE_MD_BYTES_MAX: u64 = 256 << 10;
+/// A settings file that our hooks are added to, in bytes; a larger one is left alone.
+pub const SETTINGS_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of a brief; it is a file, so the tty's 4,096-byte line limit does not apply (T16).
 pub const BRIEF_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of one spool record: a report is a sentence, not a log.

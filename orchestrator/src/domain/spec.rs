@@ -45,6 +45,20 @@ pub struct RoleSpec {
     pub env: BTreeMap<String, String>,
     /// Whether it reports progress, so that silence may mean hung.
     pub progress: bool,
+    /// What its program is told to report by itself; a project stored before this was known has none.
+    #[serde(default)]
+    pub hooks: Hooks,
+}
+
+/// Which program's hooks are written into a role's worktree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hooks {
+    /// None: the agent reports by itself, or not at all.
+    #[default]
+    None,
+    /// Those of Claude Code.
+    Claude,
 }
 
 /// A file that must be there.

@@ -313,6 +313,45 @@ pub fn ensure(dir: &Path, rel: &Path, bytes: &[u8], mode: u32, park_dir: &Path) 
     Ok(replaced.map_or(Ensured::Written, |parked| Ensured::Replaced { parked }))
 }
 
+/// Adds to a regular file that somebody else owns, or makes it.
+///
+/// `make` gets the bytes that are there (`None` if there is no file) and gives the new ones, or `None` to leave the
+/// file as it is. The new ones take its place atomically and with its mode; `mode` is for a file that was missing.
+///
+/// # Errors
+/// `InvalidInput` as [`write_atomic`], if it is no regular file or larger than `bytes_max`, or in `make`'s words; the
+/// system's. After an error, what was there is there, unchanged.
+pub fn rewrite(
+    dir: &Path,
+    rel: &Path,
+    bytes_max: u64,
+    mode: u32,
+    make: impl FnOnce(Option<&[u8]>) -> Result<Option<Vec<u8>>, String>,
+) -> io::Result<()> {
+    let (parent, name) = open_parent(dir, rel)?;
+    // What it is, before it is opened: a FIFO would wait, a device may do anything (INV-F3).
+    let (there, mode) = match inspect_at(&parent, name, InspectLimits { bytes_max }) {
+        Found::Missing => (None, mode),
+        Found::Regular { .. } => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(openat(&parent, name, flags, Mode::empty())?);
+            let mode = fstat(&file)?.st_mode & 0o777;
+            let mut bytes = Vec::new();
+            file.take(bytes_max).read_to_end(&mut bytes)?;
+            (Some(bytes), mode)
+        }
+        Found::Symlink { target } => return Err(refused(format!("it is a symlink to {}", target.display()))),
+        Found::Directory => return Err(refused("it is a directory".to_owned())),
+        Found::Special { kind } => return Err(refused(format!("it is a {kind}"))),
+        Found::Unreadable { why } => return Err(refused(why)),
+        Found::TooLarge { size } => return Err(refused(format!("it has {size} bytes; at most {bytes_max} are read"))),
+    };
+    match make(there.as_deref()).map_err(refused)? {
+        Some(bytes) => write_in(&parent, name, &bytes, mode),
+        None => Ok(()),
+    }
+}
+
 /// Moves `parent/name` into `park_dir` under a free name; `keep` leaves it in place as well, as a second link.
 fn park(parent: &OwnedFd, name: &OsStr, park_dir: &Path, keep: bool) -> io::Result<PathBuf> {
     std::fs::create_dir_all(park_dir)?;
@@ -545,6 +584,38 @@ mod tests {
         rustix::fs::mkfifoat(CWD, &file, Mode::from_raw_mode(0o600)).unwrap();
         check(4, &|parked| assert_eq!(inspect(parked, LIMITS), Found::Special { kind: "fifo" }));
         assert_eq!(names(&park).len(), 5);
+    }
+
+    #[test]
+    fn rewriting_adds_to_a_file_and_leaves_alone_what_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let rewrite_it = |name: &str, new: Option<&str>| {
+            let new = new.map(|new| new.as_bytes().to_vec());
+            let mut seen = None;
+            let done = rewrite(dir.path(), Path::new(name), 5, 0o600, |there| {
+                seen = there.map(<[u8]>::to_vec);
+                new.ok_or_else(|| "no".to_owned()).map(|new| (!new.is_empty()).then_some(new))
+            });
+            (seen, done.map_err(|error| error.to_string()))
+        };
+        let at = |name: &str| dir.path().join(name);
+        assert_eq!(rewrite_it("a/f", Some("one")), (None, Ok(())));
+        assert_eq!((fs::read(at("a/f")).unwrap(), mode(&at("a/f"))), (b"one".to_vec(), 0o600));
+        fs::set_permissions(at("a/f"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(rewrite_it("a/f", Some("three")), (Some(b"one".to_vec()), Ok(())));
+        assert_eq!((fs::read(at("a/f")).unwrap(), mode(&at("a/f"))), (b"three".to_vec(), 0o644));
+        assert_eq!(rewrite_it("a/f", Some("")), (Some(b"three".to_vec()), Ok(())));
+        assert_eq!(rewrite_it("a/f", None), (Some(b"three".to_vec()), Err("no".to_owned())));
+        fs::write(at("large"), "larger").unwrap();
+        symlink(at("a/f"), at("link")).unwrap();
+        symlink(at("a"), at("folder")).unwrap();
+        rustix::fs::mkfifoat(CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
+        for name in ["large", "link", "folder/f", "fifo", "a"] {
+            let (seen, done) = rewrite_it(name, Some("new"));
+            assert!(seen.is_none() && done.is_err(), "{name}: {done:?}");
+        }
+        assert_eq!(fs::read(at("a/f")).unwrap(), b"three");
+        assert_eq!((names(dir.path()).len(), names(&at("a"))), (5, vec!["f".to_owned()]));
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
         .build()
         .map_err(environment("start the runtime"))?;
     let mark = git_mark(&mut store)?;
-    let places = places(home, config, orch, &mark)?;
+    let installation = store.installation()?.unwrap_or_default();
+    let places = places(home, config, orch, installation, &mark)?;
     let served = runtime.block_on(async {
         end_leftovers(&mark).await;
         run(home, config, store, timeline, places).await
@@ -133,7 +134,13 @@ async fn end_leftovers(mark: &Token) {
     }
 }
 
-fn places(home: &Home, config: &Config, orch: PathBuf, mark: &Token) -> Result<Places, ServeError> {
+fn places(
+    home: &Home,
+    config: &Config,
+    orch: PathBuf,
+    installation: String,
+    mark: &Token,
+) -> Result<Places, ServeError> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
     let socket = home
         .socket(runtime_dir.as_deref())
@@ -149,6 +156,7 @@ fn places(home: &Home, config: &Config, orch: PathBuf, mark: &Token) -> Result<P
         home: home.dir().to_owned(),
         spool: home.spool(),
         orch,
+        installation,
         tmux: TmuxConfig { program: PathBuf::from(&config.tmux), socket, env, deadline },
         git: Git {
             program: PathBuf::from(&config.git),

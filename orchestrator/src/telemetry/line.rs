@@ -10,11 +10,10 @@
 //! `trace_id` and `span_id` the same; `run_id` is `service.instance.id`, the rest are attributes under `orch.`.
 
 use super::text;
-use crate::domain::id::{Epoch, ProjectId};
 use crate::domain::signal::{Entry, Level};
 use crate::domain::time::{Timestamp, WallTime};
+use crate::domain::trace::{span_id, trace_id};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Version of the line's format.
 pub const SCHEMA: u32 = 1;
@@ -101,28 +100,6 @@ pub fn rfc3339(wall: WallTime) -> String {
     format!("{at:.6}")
 }
 
-/// The trace of a project: everything that happens to it, over every incarnation and restart.
-#[must_use]
-pub fn trace_id(installation: &str, project: ProjectId) -> String {
-    hex(format!("orch trace {installation} {project}").as_bytes(), 16)
-}
-
-/// The span of one incarnation of a project.
-#[must_use]
-pub fn span_id(installation: &str, project: ProjectId, epoch: Epoch) -> String {
-    hex(format!("orch span {installation} {project} {epoch}").as_bytes(), 8)
-}
-
-/// What an agent of that incarnation gets as TRACEPARENT (W3C trace context, sampled).
-#[must_use]
-pub fn traceparent(installation: &str, project: ProjectId, epoch: Epoch) -> String {
-    format!("00-{}-{}-01", trace_id(installation, project), span_id(installation, project, epoch))
-}
-
-fn hex(text: &[u8], bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,14 +177,6 @@ mod tests {
         let signal = samples::every().remove(0);
         let live = Context { mode: Mode::Live, seed: None, ..context() };
         insta::assert_snapshot!(json_line(&samples::entry(1, Timestamp(0), signal), &live, None), @r#"{"ts":"2026-11-20T11:59:53.000000Z","schema":1,"level":"info","msg":"orchestrator 0.1.0 started (pid 4711): 1 unfinished project, 2 unconfirmed intents left by its predecessor to be settled by observation","run_id":"run-1","mode":"live","seed":null,"trace_id":null,"span_id":null,"committed_us":null,"seq":1,"at_us":0,"wall_us":1795175993000000,"project_id":null,"agent_role":null,"epoch":null,"session":null,"event":"orchestrator_started","process":{"pid":4711,"start":99},"version":"0.1.0","unfinished":1,"unconfirmed":2,"error_quality":null}"#);
-    }
-
-    #[test]
-    fn trace_context_is_stable_and_well_formed() {
-        let parent = traceparent("ab12", ProjectId(7), Epoch(2));
-        insta::assert_snapshot!(parent, @"00-48efc7f83adeb45a18e72fe24734ec1e-ef821bffcafa50b5-01");
-        assert_ne!(trace_id("ab12", ProjectId(7)), trace_id("ab13", ProjectId(7)));
-        assert_ne!(span_id("ab12", ProjectId(7), Epoch(1)), span_id("ab12", ProjectId(7), Epoch(2)));
     }
 
     #[test]

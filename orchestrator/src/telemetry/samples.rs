@@ -6,7 +6,7 @@ use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stder
 use crate::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq, Token};
 use crate::domain::project::{Project, SessionIs, SessionRef};
 use crate::domain::signal::{Entry, Signal, What};
-use crate::domain::spec::{RoleSpec, Spec};
+use crate::domain::spec::{Hooks, RoleSpec, Spec};
 use crate::domain::state::{ProjectState, RoleState, SuspendReason};
 use crate::domain::time::{Span, Timestamp, WallTime};
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ pub(super) fn project() -> Project {
         claude_md: "Be good.".into(),
         env: BTreeMap::new(),
         progress: true,
+        hooks: Hooks::None,
     };
     let spec = Spec {
         title: "Mobile app, version 2".to_owned(),

@@ -76,6 +76,7 @@ mod tests {
             claude_md: Arc::from("c"),
             env: BTreeMap::new(),
             progress: true,
+            hooks: crate::domain::spec::Hooks::None,
         };
         let spec = Spec {
             title: "Mobile app".to_owned(),

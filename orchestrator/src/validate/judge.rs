@@ -135,6 +135,7 @@ mod tests {
             claude_md: Arc::from("# Role\n"),
             env: BTreeMap::new(),
             progress: false,
+            hooks: crate::domain::spec::Hooks::None,
         };
         let rule = |path: &str, roles: &[&str], min_bytes| ResourceRule {
             path: path.to_owned(),

@@ -10,9 +10,11 @@
 //! - [`table`]: TOML with the place of every value.
 //! - [`judge`]: what was found in a worktree, held against what must be there. Pure.
 //! - [`brief`]: what the agent is told, as bytes. Pure.
+//! - [`hooks`]: what Claude Code reports by itself, as settings. Pure.
 
 pub mod brief;
 pub mod file;
+pub mod hooks;
 pub mod judge;
 pub mod spec;
 pub mod table;

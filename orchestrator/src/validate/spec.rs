@@ -4,11 +4,12 @@
 //! draft: the canonical repository and the commit. Nothing is created, and a missing CLAUDE.md is an error (B65).
 
 use super::file::{self, FileFault};
+use super::hooks;
 use super::table::{self, Fault, Table, Value};
 use super::text;
 use crate::domain::id::RoleName;
 use crate::domain::limits::{BRIEF_BYTES_MAX, CLAUDE_MD_BYTES_MAX, ROLES_MAX, SPEC_BYTES_MAX};
-use crate::domain::spec::{ResourceRule, RoleSpec, Spec};
+use crate::domain::spec::{Hooks, ResourceRule, RoleSpec, Spec};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const BASE_BYTES_MAX: usize = 255;
 
 const SPEC_KEYS: &[&str] =
     &["title", "repo", "base", "brief", "brief_text", "key", "priority", "batch", "role", "resource"];
-const ROLE_KEYS: &[&str] = &["name", "command", "claude_md", "claude_md_text", "env", "progress"];
+const ROLE_KEYS: &[&str] = &["name", "command", "claude_md", "claude_md_text", "env", "progress", "hooks"];
 const RESOURCE_KEYS: &[&str] = &["path", "roles", "min_bytes"];
 
 /// Everything a spec says, without what only git knows.
@@ -233,7 +234,17 @@ fn role(table: &Table<'_>, folder: &Path, before: &[RoleSpec]) -> Result<RoleSpe
     }
     let claude_md = content(table, folder, ("claude_md", "claude_md_text"), CLAUDE_MD_BYTES_MAX, "resource_missing: ")?;
     let progress = table.get("progress").map(|value| value.boolean()).transpose()?.unwrap_or(false);
-    Ok(RoleSpec { name, command, claude_md, env, progress })
+    let hooks = table.get("hooks").map(|value| hooks_of(&value)).transpose()?;
+    let hooks = hooks.unwrap_or_else(|| hooks::default_of(&command));
+    Ok(RoleSpec { name, command, claude_md, env, progress, hooks })
+}
+
+fn hooks_of(value: &Value<'_>) -> Result<Hooks, Fault> {
+    match value.text()? {
+        "claude" => Ok(Hooks::Claude),
+        "none" => Ok(Hooks::None),
+        _ => Err(value.refuse("allowed: claude or none; left out, claude if that is the program's name")),
+    }
 }
 
 const COMMAND_ALLOWED: &str = "a list of strings is needed: the program and its arguments, without a shell";
@@ -400,6 +411,30 @@ min_bytes = 1
     }
 
     #[test]
+    fn hooks_are_those_of_the_program_unless_the_spec_says() {
+        let hooks = |piece: &str, instead: &str| {
+            Case::new().with(piece, instead).map(|draft| draft.roles.iter().map(|role| role.hooks).collect::<Vec<_>>())
+        };
+        let program = r#"["claude", "--continue"]"#;
+        for (argv, due) in [
+            (program, Hooks::Claude),
+            (r#"["/opt/bin/claude"]"#, Hooks::Claude),
+            (r#"["claude.sh"]"#, Hooks::None),
+            (r#"["sh", "claude"]"#, Hooks::None),
+        ] {
+            assert_eq!(hooks(program, argv), Ok(vec![due]), "{argv}");
+        }
+        assert_eq!(hooks("progress = true", "hooks = \"none\""), Ok(vec![Hooks::None]));
+        assert_eq!(hooks(program, "[\"x\"]\nhooks = \"claude\""), Ok(vec![Hooks::Claude]));
+        let allowed = "allowed: claude or none; left out, claude if that is the program's name";
+        for unknown in ["\"codex\"", "\"Claude\"", "\"\""] {
+            let expected = format!("spec.toml:13:9: role[0].hooks = {unknown}: {allowed}");
+            check("progress = true", &format!("hooks = {unknown}"), &expected);
+        }
+        assert!(hooks("progress = true", "hooks = true").is_err());
+    }
+
+    #[test]
     fn a_whole_spec_becomes_a_draft_and_a_spec() {
         let case = Case::new();
         let draft = case.read(WHOLE.as_bytes()).expect("a draft");
@@ -409,6 +444,7 @@ min_bytes = 1
             claude_md: Arc::from("# Developer\n"),
             env: BTreeMap::from([("LOG_LEVEL".to_owned(), "info".to_owned())]),
             progress: true,
+            hooks: Hooks::Claude,
         };
         let resource = ResourceRule {
             path: "config/app.toml".to_owned(),
@@ -582,7 +618,7 @@ min_bytes = 1
         check(
             "progress =",
             r#""pro\ngress" ="#,
-            r"spec.toml:13:1: role[0].pro\ngress: unknown key; did you mean progress? (allowed: name, command, claude_md, claude_md_text, env, progress)",
+            r"spec.toml:13:1: role[0].pro\ngress: unknown key; did you mean progress? (allowed: name, command, claude_md, claude_md_text, env, progress, hooks)",
         );
         check(
             "min_bytes =",

@@ -4,10 +4,11 @@
 //! agent by exec, so the pane's process *is* the agent (DESIGN.md, section 6). Outside text (command, environment,
 //! paths of users) never passes through tmux: it is in the manifest (G16).
 
-use super::World;
+use super::{Places, World};
 use crate::domain::effect::Launch;
 use crate::domain::limits;
 use crate::domain::project::Pin;
+use crate::domain::trace;
 use crate::env::files::{self, Found, InspectLimits};
 use crate::env::process::INSTANCE_VARIABLE;
 use crate::env::tmux::LaunchPane;
@@ -153,9 +154,8 @@ fn become_agent(manifest: &Manifest, stderr: File) -> LaunchError {
     error
 }
 
-/// Writes the manifest and says how tmux is to start the launcher.
-pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane> {
-    let places = &world.places;
+/// What an agent's environment has beyond what the tmux server passes on.
+fn environment(places: &Places, launch: &Launch) -> BTreeMap<String, String> {
     let mut env = launch.env.clone();
     let mut put = |name: &str, value: String| env.insert(name.to_owned(), value);
     put("ORCH_PROJECT", launch.project.to_string());
@@ -164,7 +164,15 @@ pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane
     put(INSTANCE_VARIABLE, launch.token.to_string());
     put("ORCH_SPOOL", places.spool.display().to_string());
     put("ORCH_BIN", places.orch.display().to_string());
-    put("TRACEPARENT", format!("00-{}-{}-01", launch.token, &launch.token.0[..16.min(launch.token.0.len())]));
+    // The token must not be in it: tracing back-ends hand trace ids around.
+    put("TRACEPARENT", trace::traceparent(&places.installation, launch.project, launch.epoch));
+    env
+}
+
+/// Writes the manifest and says how tmux is to start the launcher.
+pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane> {
+    let places = &world.places;
+    let env = environment(places, launch);
     let manifest = Manifest {
         argv: launch.argv.clone(),
         env,
@@ -186,4 +194,41 @@ pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane
         env: vec![(INSTANCE_VARIABLE.to_owned(), launch.token.to_string())],
         argv: full,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Epoch, ProjectId, RoleName, Token};
+    use crate::env::git::Git;
+    use crate::env::tmux::TmuxConfig;
+    use std::time::Duration;
+
+    #[test]
+    fn an_agent_joins_its_projects_trace_and_its_token_stays_out_of_it() {
+        let deadline = Duration::from_secs(1);
+        let places = Places {
+            home: PathBuf::from("/h"),
+            spool: PathBuf::from("/h/spool"),
+            orch: PathBuf::from("/bin/orch"),
+            installation: "ab12".to_owned(),
+            tmux: TmuxConfig { program: "tmux".into(), socket: "/h/s".into(), env: Vec::new(), deadline },
+            git: Git { program: "git".into(), deadline, marker: None },
+        };
+        let token = "0123456789abcdef0123456789abcdef";
+        let launch = Launch {
+            role: RoleName("developer".to_owned()),
+            project: ProjectId(7),
+            epoch: Epoch(2),
+            token: Token(token.to_owned()),
+            worktree: "w".to_owned(),
+            claude_md: Pin { size: 0, sha256: String::new() },
+            stderr: "e".to_owned(),
+            argv: vec!["claude".to_owned()],
+            env: BTreeMap::from([("TRACEPARENT".to_owned(), "the user's".to_owned())]),
+        };
+        let env = environment(&places, &launch);
+        assert_eq!(env["TRACEPARENT"], trace::traceparent("ab12", ProjectId(7), Epoch(2)));
+        assert!(env.iter().all(|(name, value)| name == INSTANCE_VARIABLE || !value.contains(&token[..16])), "{env:?}");
+    }
 }

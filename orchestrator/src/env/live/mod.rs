@@ -38,6 +38,8 @@ pub struct Places {
     pub spool: PathBuf,
     /// The `orch` program, for the launcher and for agents.
     pub orch: PathBuf,
+    /// The installation's mark; trace ids derive from it.
+    pub installation: String,
     /// How tmux is reached.
     pub tmux: TmuxConfig,
     /// How git is run.

@@ -4,9 +4,10 @@ use super::World;
 use super::launcher;
 use super::look::look_at;
 use super::remains::{self, Asked};
-use crate::domain::effect::{Effect, FileToWrite, Launch, Ordered, RoleLook};
-use crate::domain::event::{Event, Fact, Happened, Head, PaneUp, RoleFound, Source};
+use crate::domain::effect::{Effect, FileToWrite, Launch, Ordered, RoleLook, Way};
+use crate::domain::event::{Event, Fact, Happened, Head, LeftAlone, PaneUp, RoleFound, Source};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
+use crate::domain::hooks;
 use crate::domain::id::{ProcessId, Token};
 use crate::domain::limits::{self, deadline};
 use crate::domain::project::Pin;
@@ -156,8 +157,14 @@ fn findable(world: &World, program: &str) -> bool {
 }
 
 fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<Fact, String> {
-    let mut parked = Vec::new();
+    let (mut parked, mut left) = (Vec::new(), Vec::new());
     for file in files {
+        if file.way != Way::Exact {
+            if let Err(error) = add_to_file(worktree, file) {
+                left.push(LeftAlone { path: file.path.clone(), why: error.to_string() });
+            }
+            continue;
+        }
         let ensured = files::ensure(worktree, Path::new(&file.path), file.content.as_bytes(), 0o600, park)
             .map_err(|error| format!("write {}: {error}", file.path))?;
         if let Ensured::Replaced { parked: place } = ensured {
@@ -167,9 +174,21 @@ fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<F
     let first = files.first().map(|file| worktree.join(&file.path)).unwrap_or_default();
     let found = files::inspect(&first, InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX });
     if let Found::Regular { size, sha256, .. } = found {
-        return Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked });
+        return Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked, left });
     }
     Err(format!("read back {}: {found:?}", first.display()))
+}
+
+/// Adds our part to a file that somebody else owns; one of ours that is missing is private.
+fn add_to_file(worktree: &Path, file: &FileToWrite) -> std::io::Result<()> {
+    let content = file.content.as_ref();
+    files::rewrite(worktree, Path::new(&file.path), limits::SETTINGS_BYTES_MAX, 0o600, |there| match file.way {
+        Way::MergeHooks => match hooks::merge(there, content) {
+            Ok(merged) => Ok(merged.map(String::into_bytes)),
+            Err(error) => Err(error.to_string()),
+        },
+        Way::Exact | Way::IfMissing => Ok(there.is_none().then(|| content.as_bytes().to_vec())),
+    })
 }
 
 async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
@@ -320,5 +339,117 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
         stdout_tail: String::new(),
         duration: Span(0),
         hint: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+    use std::sync::Arc;
+
+    const OURS: &str = r##"{
+  "hooks": {
+    "Stop": [
+      {"hooks": [{"command": "true # orch hook 1"}]}
+    ]
+  }
+}
+"##;
+
+    fn git(dir: &Path, args: &[&str]) -> String {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"];
+        let out = Command::new("git")
+            .args(identity)
+            .args(args)
+            .current_dir(dir)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "git {args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// A repository with these files and a worktree of it.
+    fn worktree(dir: &Path, tracked: &[(&str, &str)]) -> PathBuf {
+        let (repo, tree) = (dir.join("repo"), dir.join("tree"));
+        fs::create_dir(&repo).unwrap();
+        git(&repo, &["init", "-q"]);
+        for (path, text) in tracked {
+            fs::create_dir_all(repo.join(path).parent().unwrap()).unwrap();
+            fs::write(repo.join(path), text).unwrap();
+        }
+        git(&repo, &["add", "-A"]);
+        git(&repo, &["commit", "-q", "--allow-empty", "-m", "first"]);
+        git(&repo, &["worktree", "add", "-q", "-b", "work", tree.to_str().unwrap()]);
+        tree
+    }
+
+    fn ensure(tree: &Path) -> (Vec<String>, Vec<LeftAlone>) {
+        let file = |path: &str, way, text: &str| FileToWrite { path: path.to_owned(), way, content: Arc::from(text) };
+        let files = [
+            file("CLAUDE.md", Way::Exact, "# Role\n"),
+            file(".claude/.gitignore", Way::IfMissing, "/settings.local.json\n/.gitignore\n"),
+            file(".claude/settings.local.json", Way::MergeHooks, OURS),
+        ];
+        match ensure_files(tree, &files, &tree.parent().unwrap().join("park")) {
+            Ok(Fact::FilesReady { parked, left, .. }) => (parked, left),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn status(tree: &Path) -> String {
+        git(tree, &["status", "--porcelain", "--untracked-files=all", "--", ".claude"])
+    }
+
+    #[test]
+    fn hooks_are_written_where_git_does_not_see_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = worktree(dir.path(), &[]);
+        for _ in 0..2 {
+            assert_eq!(ensure(&tree), (vec![], vec![]));
+            assert_eq!(fs::read_to_string(tree.join(".claude/settings.local.json")).unwrap(), OURS);
+            assert_eq!(status(&tree), "");
+        }
+        assert!(!dir.path().join("repo/.claude").exists());
+    }
+
+    #[test]
+    fn hooks_are_added_to_tracked_settings_which_show_as_modified() {
+        let dir = tempfile::tempdir().unwrap();
+        let tracked = [(".claude/settings.local.json", "{\"model\":\"opus\"}\n"), (".claude/.gitignore", "mine\n")];
+        let tree = worktree(dir.path(), &tracked);
+        assert_eq!(ensure(&tree), (vec![], vec![]));
+        let text = fs::read_to_string(tree.join(".claude/settings.local.json")).unwrap();
+        assert!(text.starts_with("{\"model\":\"opus\",\n  \"hooks\": {\n    \"Stop\": ["), "{text}");
+        assert_eq!(fs::read_to_string(tree.join(".claude/.gitignore")).unwrap(), "mine\n");
+        assert_eq!(status(&tree), " M .claude/settings.local.json\n");
+        git(&tree, &["checkout", "-q", "--", ".claude"]);
+        assert_eq!(ensure(&tree), (vec![], vec![]));
+        assert_eq!(fs::read_to_string(tree.join(".claude/settings.local.json")).unwrap(), text);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_added_to_are_left_alone() {
+        let check = |make: &dyn Fn(&Path), why: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let tree = worktree(dir.path(), &[]);
+            fs::create_dir(tree.join(".claude")).unwrap();
+            let settings = tree.join(".claude/settings.local.json");
+            make(&settings);
+            let before = files::inspect(&settings, InspectLimits { bytes_max: 1 << 20 });
+            let (parked, left) = ensure(&tree);
+            assert_eq!((parked.len(), left.len()), (0, 1), "{left:?}");
+            assert!(left[0].path == ".claude/settings.local.json" && left[0].why.contains(why), "{left:?}");
+            assert_eq!(files::inspect(&settings, InspectLimits { bytes_max: 1 << 20 }), before);
+        };
+        check(&|path| fs::write(path, "{ // mine\n}").unwrap(), "comments and trailing commas are not allowed");
+        check(&|path| fs::write(path, b"\xff\xfe{").unwrap(), "not UTF-8");
+        check(&|path| symlink("../../shared.json", path).unwrap(), "it is a symlink to ../../shared.json");
+        check(&|path| fs::create_dir(path).unwrap(), "it is a directory");
+        check(&|path| fs::write(path, vec![b' '; (4 << 20) + 1]).unwrap(), "at most 4194304 are read");
     }
 }
