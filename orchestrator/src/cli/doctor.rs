@@ -97,7 +97,11 @@ fn examine(home: Result<&Path, &CliError>, policy: &Policy) -> Vec<Check> {
             checks.push(disk(home));
             checks.push(socket(home, std::env::var_os("XDG_RUNTIME_DIR").is_some()));
         }
-        Err(error) => checks.push(fail("home", error.to_string(), "run `orch init` where the fleet shall live")),
+        Err(CliError::NoInstallation) => {
+            let advice = "run `orch init` where the fleet shall live, or name an installation with --home";
+            checks.push(fail("home", "there is no .orch directory here or above", advice));
+        }
+        Err(error) => checks.push(fail("home", error.to_string(), "name an installation with --home")),
     }
     let limit = rustix::process::getrlimit(Resource::Nofile).current;
     checks.push(descriptors(limit, policy.max_active));
