@@ -157,12 +157,8 @@ impl Injector<'_> {
     /// Enqueues a project with its next `git worktree add` armed to fail.
     pub(super) fn enqueue_armed(&self, planned: &Planned) -> (Result<ProjectId, String>, Done) {
         let armed = self.sandbox.arm().join(format!("git-fail-{}", planned.id));
-        if self.hand == Hand::Real
-            && let Err(why) = arm(&armed)
-        {
-            return (Err(why.clone()), refused(&why));
-        }
-        let project = self.orch.enqueue(&self.sandbox.spec(planned.project));
+        let prepare = |next| if self.hand == Hand::Real { arm(&armed, next) } else { Ok(()) };
+        let project = self.orch.enqueue_after(&self.sandbox.spec(planned.project), prepare);
         if let Err(why) = &project {
             let done = refused(why);
             return (project, done);
@@ -186,10 +182,11 @@ impl Injector<'_> {
     }
 }
 
-/// Renamed into place, so that nobody reads half of it.
-fn arm(armed: &Path) -> Result<(), String> {
+/// Armed for that project's branches alone: the worktrees of another may be made in the same moment. Renamed into
+/// place, so that nobody reads half of it.
+fn arm(armed: &Path, project: ProjectId) -> Result<(), String> {
     let half: PathBuf = armed.with_extension("half");
-    let made = fs::write(&half, "worktree add\n").and_then(|()| fs::rename(&half, armed));
+    let made = fs::write(&half, format!("-b orch/p{project}-\n")).and_then(|()| fs::rename(&half, armed));
     made.map_err(|error| format!("{}: {error}", armed.display()))
 }
 

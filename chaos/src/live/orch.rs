@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a command that only talks to the database may take, also on a busy machine.
@@ -35,6 +35,8 @@ pub(super) struct Orch {
     home: PathBuf,
     mark: String,
     path: std::ffi::OsString,
+    /// The last id that was answered; clones share it.
+    accepted: Arc<Mutex<ProjectId>>,
 }
 
 /// A running `orch serve`.
@@ -64,7 +66,7 @@ impl Orch {
         let folders = std::iter::once(sandbox.bin()).chain(std::env::split_paths(&path));
         let path = std::env::join_paths(folders).map_err(|error| error.to_string())?;
         let (program, mark) = (program.to_owned(), sandbox.mark().to_owned());
-        Ok(Self { program, home: sandbox.home(), mark, path })
+        Ok(Self { program, home: sandbox.home(), mark, path, accepted: Arc::default() })
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -85,10 +87,23 @@ impl Orch {
 
     /// Hands in a spec; the id that was answered.
     pub(super) fn enqueue(&self, spec: &Path) -> Result<ProjectId, String> {
+        self.enqueue_after(spec, |_| Ok(()))
+    }
+
+    /// The same, after something was prepared for the id that the project will be given: ids are given in order,
+    /// nobody else enqueues here, and one is handed in at a time.
+    pub(super) fn enqueue_after(
+        &self,
+        spec: &Path,
+        prepare: impl FnOnce(ProjectId) -> Result<(), String>,
+    ) -> Result<ProjectId, String> {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        prepare(ProjectId(accepted.0 + 1))?;
         let mut command = self.command(&["enqueue", "--json"]);
         let said = run(command.arg(spec), COMMAND_DEADLINE)?.ok("orch enqueue")?;
         let answer: Enqueued =
             serde_json::from_str(&said).map_err(|error| format!("orch enqueue answered {said:?}: {error}"))?;
+        *accepted = answer.id;
         Ok(answer.id)
     }
 
