@@ -180,20 +180,30 @@ fn sign(injection: &Injection, signal: &Signal) -> Option<Sign> {
         return None;
     }
     match (injection.kind, injection.victim) {
-        (Kind::SessionKill, _) => death(signal, |_| true),
+        (Kind::SessionKill, _) => session_death(signal),
         (Kind::ClaudeMdDelete, _) => missing(signal),
         (Kind::StderrNull, Some(Victim::Git)) => git_failure(signal),
-        (Kind::StderrNull, Some(Victim::Agent) | None) => death(signal, |failure| silent(failure, AGENT_EXIT_CODE)),
+        (Kind::StderrNull, Some(Victim::Agent) | None) => agent_death(signal),
     }
 }
 
-fn death(signal: &Signal, evidenced: impl Fn(&Failure) -> bool) -> Option<Sign> {
+/// It must be told of the session itself; that its agents died of that is a notice of it, and of anything else wrong.
+fn session_death(signal: &Signal) -> Option<Sign> {
+    match agent_death(signal) {
+        Some(Sign::Names(by, FailureKind::SessionDied, _)) => Some(Sign::Notice(by)),
+        Some(sign) => Some(sign),
+        None => {
+            let What::SessionDied { detected_by, .. } = &signal.what else { return None };
+            Some(Sign::Names(*detected_by, FailureKind::SessionDied, true))
+        }
+    }
+}
+
+fn agent_death(signal: &Signal) -> Option<Sign> {
     if let What::AgentDied { expected: false, detected_by, .. } = &signal.what {
         Some(Sign::Notice(*detected_by))
-    } else if let What::SessionDied { detected_by, .. } = &signal.what {
-        Some(Sign::Names(*detected_by, FailureKind::SessionDied, true))
     } else if let What::DeathExplained { failure } = &signal.what {
-        let right = failure.kind != FailureKind::AgentExited || evidenced(failure);
+        let right = failure.kind != FailureKind::AgentExited || silent(failure, AGENT_EXIT_CODE);
         Some(Sign::Names(Source::Effect, failure.kind, right))
     } else {
         None
@@ -275,6 +285,21 @@ mod tests {
         assert_eq!(found.outcome, Some(Outcome::Recovered));
         assert_eq!(found.recovered_at, Some(Timestamp(5_900_000)));
         assert_eq!(found.until, Timestamp(6_900_000));
+    }
+
+    #[test]
+    fn a_session_whose_agents_alone_are_mourned_is_not_named() {
+        let fault = injection(1, Kind::SessionKill, 1, None, 5_000);
+        let told = Story::running(1).at(5_010).session_killed(1);
+        let journal: Vec<Logged> = told
+            .journal()
+            .iter()
+            .filter(|logged| !matches!(logged.entry.signal.what, What::SessionDied { .. }))
+            .cloned()
+            .collect();
+        let found = matched(std::slice::from_ref(&fault), &journal).swap_remove(0);
+        assert!(found.detected.is_some());
+        assert_eq!(found.classified_as(FailureKind::SessionDied), None);
     }
 
     #[test]

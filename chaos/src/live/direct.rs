@@ -225,6 +225,9 @@ impl Stage<'_> {
             found = self.database.fitness(project);
             matches!(found, Ok(Fitness::Fit(_) | Fitness::Never(_)))
         });
+        if let Some(why) = self.serve.ended() {
+            return Err(why);
+        }
         match (found?, waited) {
             (Fitness::Fit(target), _) => Ok(target),
             (Fitness::Never(state), _) => Err(format!("its project was {state}")),

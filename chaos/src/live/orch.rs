@@ -26,7 +26,7 @@ const SCRAPE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of a scrape, at most; a page of metrics is some ten thousand.
 const SCRAPE_BYTES_MAX: u64 = 4 << 20;
 /// Lines of its own log that are quoted when it ends by itself.
-const LAST_WORDS: usize = 5;
+const LAST_WORDS: usize = 2;
 
 /// The program with the installation that it is to work on.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub(super) struct Orch {
 /// A running `orch serve`.
 #[derive(Debug)]
 pub(super) struct Serve {
-    child: Child,
+    child: Mutex<Child>,
     held: Held,
     log: PathBuf,
     http: Option<SocketAddr>,
@@ -121,7 +121,7 @@ impl Orch {
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
         let held = identify(child.id()).and_then(|id| Held::of(id).ok().flatten());
         let held = held.ok_or_else(|| format!("orch serve ended at once: {}", last_words(log)))?;
-        let mut serve = Serve { child, held, log: log.to_owned(), http: None };
+        let mut serve = Serve { child: Mutex::new(child), held, log: log.to_owned(), http: None };
         let ready = self.home.join("run/serve.json");
         let deadline = Instant::now() + READY_DEADLINE;
         loop {
@@ -140,10 +140,14 @@ impl Orch {
 }
 
 impl Serve {
-    /// Why it has ended, if it has, although nobody asked it to.
+    /// Why it has ended, if it has, although this run did not ask it to.
     pub(super) fn ended(&self) -> Option<String> {
-        let ended = self.held.ended_by(Instant::now());
-        ended.then(|| format!("orch serve ended by itself: {}", last_words(&self.log)))
+        let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
+        match status {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(format!("orch serve ended unasked: {status}: {}", last_words(&self.log))),
+            Err(error) => Some(format!("orch serve cannot be waited for: {error}")),
+        }
     }
 
     /// Stops it: it looks alive, and sees nothing until it is thawed.
@@ -172,8 +176,8 @@ impl Serve {
         }
     }
 
-    /// Asks it to stop, and waits; what went wrong with that.
-    pub(super) fn stop(&mut self) -> Result<(), String> {
+    /// Asks it to stop, and waits; what went wrong with that. One that has ended already is not asked.
+    pub(super) fn stop(&self) -> Result<(), String> {
         if let Some(why) = self.ended() {
             return Err(why);
         }
@@ -183,7 +187,8 @@ impl Serve {
             // Killed so that the run can come to its end; that it had to be is told.
             let _ = self.held.signal(Signal::KILL);
         }
-        let status = self.child.wait().map_err(|error| error.to_string())?;
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = child.wait().map_err(|error| error.to_string())?;
         if stopped && status.success() {
             Ok(())
         } else {
@@ -196,7 +201,7 @@ impl Drop for Serve {
     /// On every way out that is not [`Serve::stop`]: its child is ended and waited for, not left to be a zombie.
     fn drop(&mut self) {
         let _ = self.held.signal(Signal::KILL);
-        let _ = self.child.wait();
+        let _ = self.child.get_mut().unwrap_or_else(PoisonError::into_inner).wait();
     }
 }
 

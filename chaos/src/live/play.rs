@@ -162,7 +162,7 @@ fn bring_home(
     let wall = jiff::Timestamp::now().to_string();
     let orch = Orch::new(&config.orch, sandbox)?;
     orch.init(&sandbox.config_text(&config.schedule))?;
-    let mut serve = orch.serve(&sandbox.dir().join("serve.log"))?;
+    let serve = orch.serve(&sandbox.dir().join("serve.log"))?;
     let database = Database::of(&sandbox.home());
     let clock = Clock::of(database.path())?;
     let from = clock.now();
@@ -181,7 +181,8 @@ fn bring_home(
         Stage { schedule, planted, sandbox, orch, serve, database, tmux, clock, journal, sampler, stop, tell }.direct()
     });
     let metrics = serve.scrape().unwrap_or_else(|why| format!("# {why}\n"));
-    directed.trouble.extend(serve.stop().err());
+    let stopped = serve.stop().err().filter(|why| !directed.trouble.contains(why));
+    directed.trouble.extend(stopped);
     journal.catch_up();
     let read = journal.so_far();
     let claims = claims(&database, &orch, &read.entries, read.unreadable.clone())?;
