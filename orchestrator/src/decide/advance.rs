@@ -289,10 +289,9 @@ pub(super) fn hand_brief(draft: &mut Draft<'_, '_>, index: usize) {
     let Some(pane) = role.pane.clone() else { return };
     role.briefs_sent += 1;
     role.ack_due = Some(due);
-    let (again, times) = (role.briefs_sent > 1, role.briefs_sent);
+    let again = role.briefs_sent > 1;
     let line = brief::brief_line(&role.name, id, role.epoch);
     draft.order_role(index, Effect::HandBrief { pane, line, again });
-    draft.tell_role(index, What::BriefHanded { times });
 }
 
 /// The final look, once every role is done.

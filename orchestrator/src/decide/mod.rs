@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod advance;
+mod death;
 mod draft;
 mod fault;
 mod observe;

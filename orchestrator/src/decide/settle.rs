@@ -1,11 +1,12 @@
 //! What effects found or did, and what it means when one failed.
 
 use super::advance;
+use super::death;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::observe::{self, Rest};
 use super::with;
-use crate::domain::event::{Fact, Head, PaneEnd, PaneUp, Remains, RoleFound};
+use crate::domain::event::{Fact, Head, PaneUp, RoleFound};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
 use crate::domain::project::{Pin, SessionIs};
@@ -90,7 +91,7 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
         (Fact::SessionUp { adopted, panes, server }, _) => session_up(draft, *adopted, panes, *server),
         (Fact::AgentUp(pane), _) => agent_up(draft, pane, false),
         (Fact::Collected(remains), Slot::Role(index)) => {
-            collected(draft, *index, remains);
+            death::collected(draft, *index, remains);
             return;
         }
         (Fact::Certified { roles, heads }, _) => {
@@ -98,6 +99,10 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
             return;
         }
         (Fact::SessionEnded, _) => session_ended(draft),
+        (Fact::BriefHanded, Slot::Role(index)) => {
+            let times = draft.p.roles.get(*index).map_or(0, |role| role.briefs_sent);
+            draft.tell_role(*index, What::BriefHanded { times });
+        }
         (Fact::BriefHanded | Fact::WorktreeReady { .. } | Fact::FilesReady { .. } | Fact::Collected(_), _) => {}
     }
     advance::advance(draft);
@@ -282,94 +287,6 @@ fn agent_up(draft: &mut Draft<'_, '_>, up: &PaneUp, adopted: bool) {
             fault::condemn(draft, index);
             observe::collect(draft, index, None);
         }
-    }
-}
-
-/// What is left of an agent: the evidence of a proved death, or the answer to a suspicion.
-fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains) {
-    let Some(role) = draft.p.roles.get(index) else { return };
-    let state = role.state();
-    let process = role.process;
-    if state.is_live() && remains.alive {
-        suspicion_answered(draft, index, remains);
-        return;
-    }
-    if state.is_live() {
-        // The sweep found what no event told: the process is gone.
-        if let Some(process) = process {
-            observe::record_death(draft, index, process, false);
-        } else {
-            draft.role_step(index, RoleEvent::Died);
-        }
-        fault::condemn(draft, index);
-    } else if state != RoleState::Dead {
-        advance::advance(draft);
-        return;
-    }
-    let failure = classified(draft, index, remains);
-    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
-    if !remains.session_present {
-        observe::session_gone(draft);
-    }
-    fault::fault_or_join(draft, Some(index), failure);
-}
-
-/// The process lives. If its pane does too, nothing is wrong; if not, it has outlived its session or pane, and must
-/// be ended before another may take its place.
-fn suspicion_answered(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains) {
-    if remains.pane != PaneEnd::Gone {
-        advance::advance(draft);
-        return;
-    }
-    let kind = if remains.session_present { FailureKind::AgentLost } else { FailureKind::SessionDied };
-    let why = if remains.session_present {
-        "its pane is gone and its process runs on outside tmux"
-    } else {
-        "tmux answered and no longer has the session; the agent's process had not ended yet"
-    };
-    let ending = Ending::Lost(why.to_owned());
-    let failure = observe::explain(draft, index, kind, ending, rest(remains, None));
-    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
-    if !remains.session_present {
-        observe::session_gone(draft);
-    }
-    fault::condemn(draft, index);
-    fault::fault_or_join(draft, Some(index), failure);
-}
-
-fn rest(remains: &Remains, hint: Option<String>) -> Rest {
-    Rest { stderr: remains.stderr.clone(), screen: remains.screen.clone(), lifetime: remains.lifetime, hint }
-}
-
-/// One cause out of what was found; the widest that the evidence proves comes first.
-fn classified(draft: &Draft<'_, '_>, index: usize, remains: &Remains) -> Failure {
-    let lost = |why: &str| Ending::Lost(why.to_owned());
-    let (kind, ending, hint) = match remains.pane {
-        _ if remains.server_changed => {
-            (FailureKind::ServerDied, lost("the tmux server that knew it is gone"), Some("the tmux server died"))
-        }
-        _ if !remains.session_present => (
-            FailureKind::SessionDied,
-            lost("tmux answered and no longer has the session"),
-            Some("somebody ended the session: tmux kill-session, or its last pane was closed"),
-        ),
-        PaneEnd::Dead { code: Some(code), .. } => (FailureKind::AgentExited, Ending::Code(code), exit_hint(code)),
-        PaneEnd::Dead { signal: Some(signal), .. } => (FailureKind::AgentKilled, Ending::Signal(signal), None),
-        PaneEnd::Dead { code: None, signal: None } => {
-            (FailureKind::AgentLost, lost("tmux lost the exit status (SIGCHLD race)"), None)
-        }
-        PaneEnd::Gone => (FailureKind::AgentLost, lost("its pane is gone"), Some("somebody closed its pane")),
-        PaneEnd::Alive => (FailureKind::AgentLost, lost("the process is gone and tmux has not noticed"), None),
-    };
-    observe::explain(draft, index, kind, ending, rest(remains, hint.map(ToOwned::to_owned)))
-}
-
-fn exit_hint(code: i32) -> Option<&'static str> {
-    match code {
-        0 => Some("it ended as if all were well, but never ran `orch agent done`"),
-        126 => Some("its program is not executable"),
-        127 => Some("its program was not found: check `command` in the spec and PATH of `orch serve`"),
-        _ => None,
     }
 }
 

@@ -40,6 +40,8 @@ const INHERITED: [&str; 8] = [
     "GIT_SSL_CAINFO",
 ];
 
+const STATUS: [&str; 7] = ["status", "--porcelain=v2", "--branch", "-z", "--", ".", ":(exclude)CLAUDE.md"];
+
 /// How git is run.
 #[derive(Debug, Clone)]
 pub struct Git {
@@ -155,7 +157,8 @@ impl Git {
     /// # Errors
     /// As [`super::process::run`]; `WorktreeInvalid` if HEAD names no commit.
     pub async fn head(&self, worktree: &Path) -> Result<HeadFact, Failure> {
-        let done = self.bytes(worktree, &["status", "--porcelain=v2", "--branch", "-z"], false).await?;
+        // CLAUDE.md is ours and always differs; what is left uncommitted beside it is the agent's.
+        let done = self.bytes(worktree, &STATUS, false).await?;
         let text = String::from_utf8_lossy(&done.stdout);
         head_of(&text).ok_or_else(|| {
             let what = ["head", &worktree.display().to_string()];
@@ -296,36 +299,22 @@ impl Git {
     }
 }
 
-/// Whether `path` is a complete worktree on `branch`, by reading three small files and running nothing: for the
-/// recovery path, where a git process would cost a thousand times more.
-///
-/// It does not look at the files of the work tree, nor whether HEAD's commit exists. A repository whose refs are a
-/// reftable fails here, as HEAD is not a plain file there; [`Git::head`] answers for it.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn quick_worktree_check(path: &Path, branch: &str) -> Result<(), String> {
-    let git_dir = linked_git_dir(path)?;
-    let head = read_text(&git_dir.join("HEAD"))?;
-    let expected = format!("ref: refs/heads/{branch}");
-    if head.trim_end() != expected {
-        return Err(format!("{} is at {:?}, not at {expected:?}", path.display(), head.trim_end()));
-    }
-    match std::fs::read_to_string(git_dir.join("locked")) {
-        Ok(reason) if reason.trim() == INITIALIZING => {
-            Err(format!("{} is the husk of an unfinished git worktree add", path.display()))
-        }
-        Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business, and the rule is none at all
-    }
-}
-
-/// Whether `path` is linked to a repository as a worktree, whatever branch an agent may have checked out in it.
+/// Whether `path` is linked to a repository as a whole worktree, whatever branch an agent may have checked out in it:
+/// two small files are read and nothing is run, since a git process would cost a thousand times more.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn worktree_linked(path: &Path) -> Result<(), String> {
     let git_dir = linked_git_dir(path)?;
-    if git_dir.is_dir() { Ok(()) } else { Err(format!("{} leads nowhere", path.join(".git").display())) }
+    if !git_dir.is_dir() {
+        return Err(format!("{} leads nowhere", path.join(".git").display()));
+    }
+    match std::fs::read_to_string(git_dir.join("locked")) {
+        Ok(reason) if reason.trim() == INITIALIZING => {
+            Err(format!("{} is the husk of an unfinished git worktree add", path.display()))
+        }
+        Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business
+    }
 }
 
 /// Where the `.git` file of a worktree leads.
@@ -562,7 +551,7 @@ mod tests {
 
         async fn ensure(&self, spec: &WorktreeSpec) -> WorktreeFact {
             let fact = self.git.ensure_worktree(spec).await.unwrap();
-            assert_eq!(quick_worktree_check(&spec.path, &spec.branch), Ok(()));
+            assert_eq!(worktree_linked(&spec.path), Ok(()));
             assert_eq!(fs::read_to_string(spec.path.join("file.txt")).unwrap(), "content\n");
             fact
         }
@@ -647,7 +636,9 @@ mod tests {
         let head = place.git.head(&spec.path).await.unwrap();
         assert_eq!((head.branch, head.dirty), (None, false));
         assert_ne!(head.sha, clean.sha);
-        assert!(quick_worktree_check(&spec.path, &spec.branch).is_err());
+        assert_eq!(worktree_linked(&spec.path), Ok(()), "which branch an agent works on is its own affair");
+        fs::write(spec.path.join("CLAUDE.md"), "ours").unwrap();
+        assert!(!place.git.head(&spec.path).await.unwrap().dirty, "what we put there is not the agent's dirt");
         plain(&place.root(), &["init", "--quiet", "unborn"]);
         let failure = place.git.head(&place.root().join("unborn")).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::WorktreeInvalid);
@@ -674,7 +665,7 @@ mod tests {
                 fs::remove_file(base.join(name)).unwrap();
             }
             fs::remove_file(spec.path.join("file.txt")).unwrap();
-            assert!(quick_worktree_check(&spec.path, &spec.branch).is_err());
+            assert!(worktree_linked(&spec.path).is_err());
             assert!(place.ensure(&spec).await.created, "without {missing:?}");
         }
         let admin = place.admin(&spec);
@@ -837,7 +828,7 @@ mod tests {
     fn a_quick_check_names_what_is_wrong() {
         let dir = tempfile::tempdir().unwrap();
         let check = |why: &str| {
-            let error = quick_worktree_check(dir.path(), "b").unwrap_err();
+            let error = worktree_linked(dir.path()).unwrap_err();
             assert!(error.contains(why), "{error}");
         };
         check("No such file");
@@ -848,12 +839,9 @@ mod tests {
         fs::write(&link, "nonsense").unwrap();
         check("names no gitdir");
         fs::write(&link, "gitdir: admin\n").unwrap();
-        check("No such file");
+        check("leads nowhere");
         fs::create_dir(dir.path().join("admin")).unwrap();
-        fs::write(dir.path().join("admin/HEAD"), "ref: refs/heads/c\n").unwrap();
-        check("not at \"ref: refs/heads/b\"");
-        fs::write(dir.path().join("admin/HEAD"), "ref: refs/heads/b\n").unwrap();
-        assert_eq!(quick_worktree_check(dir.path(), "b"), Ok(()));
+        assert_eq!(worktree_linked(dir.path()), Ok(()));
         fs::write(dir.path().join("admin/locked"), "initializing").unwrap();
         check("husk");
     }

@@ -222,19 +222,25 @@ pub(super) fn append(tx: &Transaction<'_>, signal: Signal, now: &Now) -> Result<
     if let Some(fields) = body.as_object_mut() {
         fields.remove("project_id");
     }
+    // The clock was read before the write lock was had: another process may have committed a later moment meanwhile,
+    // and the journal does not go back (S12).
+    let last: i64 = tx
+        .prepare_cached("SELECT coalesce(max(at_us), 0) FROM (SELECT at_us FROM event ORDER BY seq DESC LIMIT 1)")?
+        .query_row([], |row| row.get(0))?;
+    let at = now.at.max(Timestamp(last.cast_unsigned()));
     tx.prepare_cached(
         "INSERT INTO event (seq, at_us, wall_us, project_id, role, event, body)
          VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM event), ?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
-        micros(now.at),
+        micros(at),
         now.wall.0,
         signal.project_id.map(|id| id.0),
         signal.agent_role.as_ref().map(|role| &role.0),
         event,
         body.to_string(),
     ])?;
-    let entry = Entry { seq: Seq(tx.last_insert_rowid()), at: now.at, wall: now.wall, signal };
+    let entry = Entry { seq: Seq(tx.last_insert_rowid()), at, wall: now.wall, signal };
     if let What::RecoveryStarted { cause, probe, .. } = &entry.signal.what {
         tx.prepare_cached("INSERT INTO attempt (seq, project_id, at_us, cause, probe) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![
