@@ -1,5 +1,5 @@
-//! One writer (G10), with real processes: `orch serve` twice on one installation, and one that was overtaken while it
-//! was stopped.
+//! One writer and its store (G10, G15), with real processes: `orch serve` twice on one installation, one that was
+//! overtaken while it was stopped, and one whose database vanishes.
 
 use orchestrator::config::Home;
 use orchestrator::domain::id::{ProcessId, Seq};
@@ -30,9 +30,10 @@ impl Serving {
 
     /// Waits for its end; what it said, and its exit code.
     fn end(&mut self) -> (String, Option<i32>) {
+        let status = until("it ends", || self.0.try_wait().expect("asked"));
         let mut said = String::new();
         self.0.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
-        (said, self.0.wait().expect("it ends").code())
+        (said, status.code())
     }
 }
 
@@ -126,4 +127,29 @@ fn who_was_overtaken_while_stopped_is_fenced() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains(&format!("another orchestrator (pid {})", other.pid)), "{said}");
     assert_eq!(read(home), before, "it wrote nothing after");
+}
+
+#[test]
+fn a_database_that_vanishes_is_told_and_taken_back() {
+    let place = installation();
+    let home = &place.home;
+    let mut first = serving(home);
+    let backups = || std::fs::read_dir(home.backups()).expect("a folder").flatten().map(|entry| entry.file_name());
+    until("a first backup", || backups().find(|name| name.to_string_lossy().ends_with("Z.db")));
+    let away = home.dir().join("away.db");
+    std::fs::rename(home.db(), &away).expect("moved");
+    let trouble = until("it is told", || runtime::told(&home.run_dir()));
+    assert_eq!(trouble.pid, first.0.id());
+    let status = Command::new(ORCH).arg("--home").arg(home.dir()).arg("status").output().expect("it runs");
+    let said = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert_eq!(status.status.code(), Some(5), "{said}");
+    assert!(said.contains("runs without its store"), "{said}");
+    assert!(!home.db().exists(), "nothing is made in its place");
+    std::fs::rename(&away, home.db()).expect("moved back");
+    until("it goes on", || runtime::told(&home.run_dir()).is_none().then_some(()));
+    kill_process(first.pid(), Signal::TERM).expect("told to stop");
+    let (said, code) = first.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("the store works again").count(), 1, "{said}");
+    assert!(read(home).0.released);
 }
