@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Regular backups that are kept: one day of them.
+/// Regular backups that are kept: those of the last day.
 pub const BACKUPS_KEPT: usize = 24;
 const PREFIX: &str = "orch-";
 const SUFFIX: &str = ".db";
