@@ -1,9 +1,12 @@
 //! Everything that is tested through the public face, in one binary.
 
+mod audit;
 mod breaker;
 mod flows;
 mod hooks;
 mod incidents;
+mod one_writer;
 mod scripted;
 mod states;
 mod store_contract;
+mod store_trouble;

@@ -60,6 +60,8 @@ pub(crate) struct World {
     pub(crate) sessions: BTreeMap<String, Token>,
     pub(crate) agents: Vec<Agent>,
     pub(crate) script: Script,
+    /// How many effects were handed over.
+    pub(crate) submitted: u64,
     next_pid: u32,
     /// The tmux server that answers.
     pub(crate) server: ProcessId,
@@ -77,6 +79,7 @@ impl World {
             sessions: BTreeMap::new(),
             agents: Vec::new(),
             script: Script::default(),
+            submitted: 0,
             next_pid: 1_000,
             server: SERVER,
         }
@@ -266,6 +269,7 @@ impl Env for World {
     }
 
     fn submit(&mut self, ordered: Ordered) {
+        self.submitted += 1;
         if ordered.effect == Effect::ListPanes {
             let panes = self.panes();
             self.push(EFFECT, ordered.source, Event::PanesListed { server: self.server, panes });

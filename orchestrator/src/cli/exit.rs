@@ -38,7 +38,7 @@ pub const HELP: &str = "Exit codes:
   1    unexpected error
   2    wrong usage
   3    another orchestrator holds the installation
-  4    bad data: spec, configuration, database content, no such project
+  4    bad data: spec, configuration, database content, no such project, a failed audit
   5    unusable environment: no tmux, no git, no installation
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)";
@@ -88,6 +88,9 @@ pub enum CliError {
     /// There is no such project.
     #[error("there is no project {0}; `orch status` lists them")]
     NoProject(i64),
+    /// The orchestrator runs, but without its store.
+    #[error("the orchestrator runs without its store and does nothing meanwhile: {0}")]
+    Degraded(String),
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,7 +128,7 @@ impl CliError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoInstallation => Exit::Environment,
+            Self::NoInstallation | Self::Degraded(_) => Exit::Environment,
             Self::NoProject(_) => Exit::Data,
             Self::Store(error) => store_exit(error),
             // Whoever read us has seen enough.
@@ -178,7 +181,8 @@ fn serve_exit(error: &ServeError) -> Exit {
 fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::Missing(_) => Exit::Environment,
-        StoreError::Conflict(_) => Exit::Fenced,
+        StoreError::Conflict(_) | StoreError::Fenced { .. } => Exit::Fenced,
+        StoreError::Vanished { .. } | StoreError::Backup(..) => Exit::Environment,
         StoreError::Foreign { .. }
         | StoreError::TooNew { .. }
         | StoreError::Corrupt { .. }
@@ -236,6 +240,8 @@ mod tests {
         let path = || "x".into();
         assert_eq!(CliError::from(StoreError::Missing(path())).exit(), Exit::Environment);
         assert_eq!(CliError::from(StoreError::Conflict("x".into())).exit(), Exit::Fenced);
+        let holder = crate::domain::id::ProcessId { pid: 7, start: 1 };
+        assert_eq!(CliError::from(StoreError::Fenced { holder }).exit(), Exit::Fenced);
         assert_eq!(CliError::from(StoreError::TooNew { path: path(), found: 9, known: 1 }).exit(), Exit::Data);
         assert_eq!(CliError::from(StoreError::Corrupt { path: path(), why: "x".into() }).exit(), Exit::Data);
     }

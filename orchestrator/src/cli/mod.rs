@@ -5,6 +5,7 @@
 //! or not an orchestrator runs, and never wait for it.
 
 pub mod agent;
+pub mod audit;
 pub mod doctor;
 pub mod enqueue;
 pub mod events;
@@ -80,6 +81,8 @@ pub enum Command {
     Events(events::Args),
     /// Report as an agent, from within its session
     Agent(agent::Args),
+    /// Check whether the database keeps its invariants
+    Audit(audit::Args),
     /// Check whether this machine can do what will be asked of it
     Doctor(doctor::Args),
 }
@@ -147,6 +150,10 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
             show::run(args, home.dir(), &policy(&home)).map(|()| Exit::Ok)
         }
         Command::Events(args) => events::run(args, home()?.dir()),
+        Command::Audit(args) => {
+            let home = home()?;
+            audit::run(args, home.dir(), &policy(&home))
+        }
         Command::Doctor(args) => {
             let home = home().map(|home| (home.dir().to_owned(), policy(&home)));
             let policy = home.as_ref().map(|(_, policy)| policy.clone()).unwrap_or_default();
@@ -188,6 +195,7 @@ mod tests {
           show     Show everything about one project
           events   Show the journal
           agent    Report as an agent, from within its session
+          audit    Check whether the database keeps its invariants
           doctor   Check whether this machine can do what will be asked of it
           help     Print this message or the help of the given subcommand(s)
 
@@ -204,7 +212,7 @@ mod tests {
           1    unexpected error
           2    wrong usage
           3    another orchestrator holds the installation
-          4    bad data: spec, configuration, database content, no such project
+          4    bad data: spec, configuration, database content, no such project, a failed audit
           5    unusable environment: no tmux, no git, no installation
           130  interrupted (SIGINT)
           143  terminated (SIGTERM)

@@ -7,6 +7,7 @@ use crate::domain::breaker::BreakerState;
 use crate::domain::limits::Policy;
 use crate::domain::time::{Span, Timestamp};
 use crate::env::process;
+use crate::runtime;
 use crate::store::{LeaseRow, Mode, ProjectRow, RoleRow, Store};
 use crate::telemetry::text::{escape, humane};
 use serde::Serialize;
@@ -19,6 +20,9 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The lease is renewed every ten seconds; a holder that missed two renewals is worth a word.
+const SILENT: Span = Span::from_secs(30);
 
 /// Everything the command shows, as read at one moment.
 #[derive(Debug, Clone)]
@@ -41,12 +45,16 @@ pub struct Snapshot {
 /// If there is no readable database.
 pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
     let path = home.join(host::DATABASE);
-    let store = Store::open(&path, Mode::ReadOnly)?;
+    let told = runtime::told(&home.join("run")).map(|trouble| trouble.reason);
+    let store = match (Store::open(&path, Mode::ReadOnly), &told) {
+        (Err(_), Some(reason)) => return Err(CliError::Degraded(reason.clone())),
+        (opened, _) => opened?,
+    };
     let snapshot = Snapshot {
         now: host::now(&store)?,
         window: policy.breaker_window(),
         serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
-        degraded: host::degraded(&path),
+        degraded: told.or_else(|| host::degraded(&path)),
         projects: store.project_rows(None)?,
     };
     if args.json { output::print(&json(&snapshot)?) } else { output::print(&table(&snapshot, Screen::of_stdout())) }
@@ -81,7 +89,11 @@ fn header(snapshot: &Snapshot, screen: Screen) -> String {
     let orchestrator = match &snapshot.serving {
         Some(lease) => {
             let since = humane(snapshot.now.since(lease.since));
-            screen.paint(Style::Good, &format!("orchestrator pid {}, since {since}", lease.holder.pid))
+            let said = format!("orchestrator pid {}, since {since}", lease.holder.pid);
+            match stale(lease, snapshot.now) {
+                Some(silent) => screen.paint(Style::Warn, &format!("{said}, silent for {}", humane(silent))),
+                None => screen.paint(Style::Good, &said),
+            }
         }
         None => screen.paint(Style::Bad, "orchestrator not running"),
     };
@@ -92,6 +104,12 @@ fn header(snapshot: &Snapshot, screen: Screen) -> String {
         Some(why) => screen.paint(Style::Bad, &format!("store degraded ({why})")),
     };
     format!("{orchestrator} · {tmux} · {store}")
+}
+
+/// For how long the holder has not renewed its lease, if that is too long: it is alive, but stopped or hung.
+fn stale(lease: &LeaseRow, now: Timestamp) -> Option<Span> {
+    let silent = now.since(lease.renewed);
+    (silent > SILENT).then_some(silent)
 }
 
 /// What is known of tmux: only who serves it knows, so without anybody serving it is unknown.
@@ -154,6 +172,7 @@ struct Report<'a> {
 struct Orchestrator {
     pid: u32,
     since_ms: u64,
+    renewed_ms: u64,
 }
 
 /// A project as the JSON forms of `status` and `show` give it.
@@ -194,10 +213,11 @@ pub fn json(snapshot: &Snapshot) -> Result<String, CliError> {
     let report = Report {
         tmux: tmux(snapshot),
         store: if snapshot.degraded.is_some() { "degraded" } else { "ok" },
-        orchestrator: snapshot
-            .serving
-            .as_ref()
-            .map(|lease| Orchestrator { pid: lease.holder.pid, since_ms: snapshot.now.since(lease.since).as_millis() }),
+        orchestrator: snapshot.serving.as_ref().map(|lease| Orchestrator {
+            pid: lease.holder.pid,
+            since_ms: snapshot.now.since(lease.since).as_millis(),
+            renewed_ms: snapshot.now.since(lease.renewed).as_millis(),
+        }),
         projects: snapshot.projects.iter().map(|project| report(project, snapshot)).collect(),
     };
     Ok(serde_json::to_string(&report)? + "\n")
@@ -281,6 +301,17 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_that_is_silent_is_said_to_be() {
+        let built = testing::fleet();
+        let mut snapshot = Snapshot { projects: Vec::new(), ..built.snapshot() };
+        assert!(!table(&snapshot, Screen::PLAIN).contains("silent"));
+        if let Some(lease) = &mut snapshot.serving {
+            lease.renewed = Timestamp(snapshot.now.0 - 31_000_000);
+        }
+        assert!(table(&snapshot, Screen::PLAIN).contains("orchestrator pid 815, since 15 min 19 s, silent for 31"));
+    }
+
+    #[test]
     fn a_store_that_cannot_be_written_is_said_to_be_degraded() {
         let built = testing::fleet();
         let degraded = Some("less than 16 MiB of disk are free".to_owned());
@@ -295,7 +326,7 @@ mod tests {
         let mut snapshot = built.snapshot();
         snapshot.projects.retain(|project| matches!(project.id.0, 1 | 3));
         insta::assert_snapshot!(json(&snapshot).unwrap().replace("},{", "},\n{").replace(",\"roles\"", ",\n\"roles\""), @r#"
-        {"tmux":"alive","store":"ok","orchestrator":{"pid":815,"since_ms":919170},"projects":[{"id":1,"title":"Mobile app, version 2","slug":"p1-ab12","state":"running","reason":null,"epoch":1,"session":"p1-ab12-e1","state_age_ms":913025,
+        {"tmux":"alive","store":"ok","orchestrator":{"pid":815,"since_ms":919170,"renewed_ms":5000},"projects":[{"id":1,"title":"Mobile app, version 2","slug":"p1-ab12","state":"running","reason":null,"epoch":1,"session":"p1-ab12-e1","state_age_ms":913025,
         "roles":[{"name":"developer","state":"working","pid":4010,"last_progress_ms":913025},
         {"name":"tester","state":"done","pid":4011,"last_progress_ms":null}],"breaker":{"state":"closed","attempts":0,"retry_in_ms":null}},
         {"id":3,"title":"日本語のプロジェクト","slug":"p3-ab12","state":"suspended","reason":"breaker","epoch":1,"session":"p3-ab12-e1","state_age_ms":900000,

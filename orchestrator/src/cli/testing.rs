@@ -178,7 +178,8 @@ impl Built {
     pub(super) fn snapshot(&self) -> Snapshot {
         let holder = ProcessId { pid: 815, start: 1 };
         let tmux = self.store.lease().unwrap().map_or("unknown".to_owned(), |lease| lease.tmux);
-        let lease = LeaseRow { epoch: 1, holder, since: Timestamp(0), released: false, http: None, tmux };
+        let renewed = self.at + Span::from_secs(895);
+        let lease = LeaseRow { epoch: 1, holder, since: Timestamp(0), renewed, released: false, http: None, tmux };
         Snapshot {
             now: self.at + Span::from_secs(900),
             window: Policy::default().breaker_window(),

@@ -21,6 +21,8 @@ pub struct Core<E: Env> {
     fleet: Fleet,
     env: E,
     newest: ProjectId,
+    /// Whether memory may differ from the file: nothing is decided before it was read again.
+    distrusted: bool,
 }
 
 impl<E: Env> Core<E> {
@@ -37,7 +39,7 @@ impl<E: Env> Core<E> {
         for project in fleet.projects() {
             env.watch(project);
         }
-        Ok((Self { store, fleet, env, newest }, unconfirmed))
+        Ok((Self { store, fleet, env, newest, distrusted: false }, unconfirmed))
     }
 
     /// The fleet as the last commit left it.
@@ -65,12 +67,33 @@ impl<E: Env> Core<E> {
     /// One turn over what was drained.
     ///
     /// # Errors
-    /// If the turn could not be committed. Nothing was performed; the fleet has been read again from the store if
-    /// that was possible, and the next sweep observes everything anew, so no event needs to be kept.
+    /// If the turn could not be committed. Nothing was performed; what memory holds is not believed any more, the
+    /// next turn reads the store again before it decides anything. The sweep observes everything anew, so no event
+    /// needs to be kept. After [`StoreError::Fenced`] there must be no further turn.
     pub fn turn(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
+        if self.distrusted {
+            self.recover()?;
+        }
+        let told = self.decided(drained);
+        if let Err(error) = &told {
+            self.distrusted = true;
+            if matches!(error, StoreError::Conflict(_)) {
+                // The store works, memory was wrong.
+                self.recover()?;
+            }
+        }
+        told
+    }
+
+    /// Says that the store failed in something beside the turns.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
+    }
+
+    fn decided(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
+        self.take_newcomers()?;
         let spool = self.env.drain_spool();
         let now = self.env.now();
-        self.take_newcomers()?;
         let mut turn = Turn::default();
         for item in &spool {
             self.decide(&item.happened, &now, &mut turn.decision);
@@ -82,20 +105,13 @@ impl<E: Env> Core<E> {
             self.decide(happened, &now, &mut turn.decision);
         }
         self.follow_up(&now, &mut turn.decision);
-        if turn.is_empty() {
-            self.consume(&spool);
+        // A record is removed only under the same proof as everything else: that this process may still write.
+        if turn.is_empty() && spool.is_empty() {
             return Ok(());
         }
-        match self.store.commit(&turn, &now) {
-            Ok(()) => {
-                self.committed(turn, &spool);
-                Ok(())
-            }
-            Err(error) => {
-                self.reload()?;
-                Err(error)
-            }
-        }
+        self.store.commit(&turn, &now)?;
+        self.committed(turn, &spool);
+        Ok(())
     }
 
     /// Decides one event on the fleet as it stands after the ones before it.
@@ -171,7 +187,11 @@ impl<E: Env> Core<E> {
     }
 
     /// Forgets what memory holds and reads the store again: after a failed commit only the file is to be believed.
-    fn reload(&mut self) -> Result<(), StoreError> {
+    /// Intents that it holds open belong to no effect that memory knows of; they are settled by observation.
+    fn recover(&mut self) -> Result<(), StoreError> {
+        self.store.revive()?;
+        let now = self.env.now();
+        self.store.supersede_intents(now.at)?;
         let policy = self.fleet.policy.clone();
         let (tmux, last_server, next) = (self.fleet.tmux.clone(), self.fleet.last_server, self.fleet.next_effect);
         let mut fleet = self.store.load_fleet(policy)?;
@@ -180,6 +200,7 @@ impl<E: Env> Core<E> {
         // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
         fleet.next_effect = fleet.next_effect.max(next);
         self.fleet = fleet;
+        self.distrusted = false;
         Ok(())
     }
 }

@@ -5,7 +5,9 @@ pub mod core;
 mod http;
 mod publish;
 mod serve;
+mod trouble;
 
 pub use self::core::Core;
 pub use admit::{AdmitError, enqueue, init};
 pub use serve::{ServeError, moment, serve};
+pub use trouble::{Trouble, told};

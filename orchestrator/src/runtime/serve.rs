@@ -6,6 +6,7 @@
 use super::core::Core;
 use super::http;
 use super::publish::Publisher;
+use super::trouble::Keeper;
 use crate::config::{Config, Home};
 use crate::domain::event::{Event, Happened, Source};
 use crate::domain::id::{ProcessId, Token};
@@ -18,22 +19,26 @@ use crate::env::git::Git;
 use crate::env::live::{Live, Places};
 use crate::env::tmux::TmuxConfig;
 use crate::env::{files, process};
-use crate::store::{Mode, Store, StoreError};
+use crate::store::{self, Mode, Store, StoreError};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// How long after a failed commit before the next is tried: long enough not to spin on a full disk.
-const STORE_PAUSE: Duration = Duration::from_millis(200);
-/// How often the timeline's anchor is written, so that a reboot loses no more of it.
-const ANCHOR_EVERY: Span = Span::from_secs(30);
+/// How long a lock may outlive its holder's proved death, and how often it is tried meanwhile.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// See [`LOCK_PATIENCE`].
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// How often the timeline's anchor is written, so that a reboot loses no more of it, and the lease renewed with it.
+const ANCHOR_EVERY: Span = Span::from_secs(10);
+/// How often the database is backed up.
+const BACKUP_EVERY: Span = Span::from_secs(3_600);
 /// The sweep while tmux or the store cannot be relied on (DESIGN.md, section 6).
 const SWEEP_UNHEALTHY: Span = Span::from_secs(1);
 
@@ -89,8 +94,10 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
         end_leftovers(&mark).await;
         run(home, config, store, timeline, places).await
     });
-    // Tasks that still wait for the world are dropped: their outcomes are settled at the next start.
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    // Tasks that still wait for the world are dropped: their outcomes are settled at the next start. Whoever is fenced
+    // may not give them any time at all: the world belongs to somebody else.
+    let fenced = matches!(served, Err(ServeError::Store(StoreError::Fenced { .. })));
+    runtime.shutdown_timeout(if fenced { Duration::ZERO } else { Duration::from_millis(500) });
     drop(lock);
     served
 }
@@ -104,14 +111,22 @@ fn take_lock(home: &Home) -> Result<File, ServeError> {
         .mode(0o600)
         .open(&path)
         .map_err(environment("open the lock"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let lease = Store::open(&home.db(), Mode::ReadOnly).and_then(|store| store.lease()).ok().flatten();
-            let pid = lease.map_or_else(|| "unknown".to_owned(), |lease| lease.holder.pid.to_string());
-            Err(ServeError::Held { pid, home: home.dir().to_owned() })
+    let given_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(environment("lock the installation")(error.into())),
         }
-        Err(error) => Err(environment("lock the installation")(error.into())),
+        let lease = Store::open(&home.db(), Mode::ReadOnly).and_then(|store| store.lease()).ok().flatten();
+        // A holder that is proved dead may have left a child between fork and exec that still has the descriptor; it
+        // closes by itself in a moment (found by 300 random kill -9: a start right after one was refused).
+        let dead = lease.as_ref().is_some_and(|lease| !process::is_alive(lease.holder));
+        if !dead || Instant::now() >= given_up {
+            let pid = lease.map_or_else(|| "unknown".to_owned(), |lease| lease.holder.pid.to_string());
+            return Err(ServeError::Held { pid, home: home.dir().to_owned() });
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
 }
 
@@ -174,7 +189,9 @@ struct Shell {
     sweep_every: Span,
     next_sweep: Timestamp,
     next_anchor: Timestamp,
-    degraded: bool,
+    next_backup: Timestamp,
+    trouble: Keeper,
+    home: Home,
 }
 
 async fn run(
@@ -197,7 +214,17 @@ async fn run(
     core.env().connect();
     let at = timeline.at();
     let sweep_every = Span::from_secs(config.sweep_s);
-    let mut shell = Shell { core, publisher, timeline, sweep_every, next_sweep: at, next_anchor: at, degraded: false };
+    let mut shell = Shell {
+        core,
+        publisher,
+        timeline,
+        sweep_every,
+        next_sweep: at,
+        next_anchor: at,
+        next_backup: at + first_backup(home),
+        trouble: Keeper::new(home.run_dir(), me),
+        home: home.clone(),
+    };
     shell.announce(me, unconfirmed)?;
     let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
     files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)
@@ -206,17 +233,20 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
     let mut batch = vec![Happened { seen_at: at, source: Source::Sweep, event: Event::Started }];
     let reason = loop {
-        shell.turn(std::mem::take(&mut batch)).await;
+        shell.turn(std::mem::take(&mut batch))?;
         let wait = shell.pause();
+        let degraded = shell.trouble.is_on();
         tokio::select! {
             biased;
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
-            _ = events.recv_many(&mut batch, limits::TURN_EVENTS_MAX) => {}
+            // Without a store nothing can be decided: what happens meanwhile waits in the inbox.
+            _ = events.recv_many(&mut batch, limits::TURN_EVENTS_MAX), if !degraded => {}
             () = tokio::time::sleep(wait) => {}
         }
     };
     shell.farewell(reason)?;
+    shell.trouble.over();
     drop(std::fs::remove_file(home.run_dir().join("serve.json")));
     Ok(())
 }
@@ -249,7 +279,10 @@ impl Shell {
     }
 
     /// One turn of the core over what was drained, and over what is due by the clock.
-    async fn turn(&mut self, mut drained: Vec<Happened>) {
+    ///
+    /// # Errors
+    /// Only [`StoreError::Fenced`]: nothing may be done any more.
+    fn turn(&mut self, mut drained: Vec<Happened>) -> Result<(), StoreError> {
         let at = self.timeline.at();
         if at >= self.next_sweep {
             drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
@@ -258,10 +291,7 @@ impl Shell {
         let sweeps = drained.iter().any(|happened| happened.event == Event::SweepDue);
         match self.core.turn(drained) {
             Ok(()) => {
-                if self.degraded {
-                    self.degraded = false;
-                    tracing::info!("the store works again");
-                }
+                self.trouble.over();
                 self.publish();
                 let took = self.timeline.at().since(at);
                 Publisher::committed(took);
@@ -269,33 +299,69 @@ impl Shell {
                     Publisher::reconciled(took);
                 }
             }
-            Err(error) => {
-                // Nothing was performed. The next sweep sees everything anew (G15).
-                tracing::error!(%error, "a turn could not be committed; nothing is started or ended meanwhile");
-                self.degraded = true;
-                self.next_sweep = self.timeline.at();
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
+            Err(error) => self.failed(error)?,
         }
-        if at >= self.next_anchor {
+        if at >= self.next_anchor && !self.trouble.is_on() {
             self.next_anchor = at + ANCHOR_EVERY;
             let anchor = self.timeline.anchor();
             if let Err(error) = self.core.store().set_anchor(&anchor) {
-                tracing::warn!(%error, "the timeline's anchor could not be written");
+                self.core.distrust();
+                self.failed(error)?;
             }
         }
+        if at >= self.next_backup && !self.trouble.is_on() {
+            self.next_backup = at + BACKUP_EVERY;
+            back_up(&self.home);
+        }
+        Ok(())
+    }
+
+    /// Nothing was performed. The next sweep sees everything anew (G15).
+    fn failed(&mut self, error: StoreError) -> Result<(), StoreError> {
+        if matches!(error, StoreError::Fenced { .. }) {
+            return Err(error);
+        }
+        self.trouble.met(&error);
+        self.next_sweep = self.timeline.at();
+        Ok(())
     }
 
     fn sweep_pause(&self) -> Span {
-        let healthy = matches!(self.core.fleet().tmux, crate::domain::fleet::Tmux::Alive(_)) && !self.degraded;
+        let healthy = matches!(self.core.fleet().tmux, crate::domain::fleet::Tmux::Alive(_)) && !self.trouble.is_on();
         if healthy { self.sweep_every } else { self.sweep_every.min(SWEEP_UNHEALTHY) }
     }
 
     /// How long nothing has to be done if nothing happens.
     fn pause(&self) -> Duration {
+        if let Some(pause) = self.trouble.pause() {
+            return pause;
+        }
         let next = self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep));
         Duration::from_micros(next.since(self.timeline.at()).0)
     }
+}
+
+/// When the first backup is due: an hour after the last one, whoever made it.
+fn first_backup(home: &Home) -> Span {
+    let folder = home.backups();
+    match store::remove_partial(&folder) {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "what an interrupted backup left is removed"),
+        Err(error) => tracing::warn!(%error, "the folder of the backups cannot be cleaned"),
+    }
+    let age = store::newest_backup(&folder).map(|made| made.elapsed().unwrap_or_default());
+    age.map_or(Span(0), |age| Span::from_secs(3_600_u64.saturating_sub(age.as_secs())))
+}
+
+/// Backs the database up, in a thread and over a connection of its own: the loop does not wait for it.
+fn back_up(home: &Home) {
+    let (db, folder) = (home.db(), home.backups());
+    let wall = jiff::Timestamp::from_microsecond(clock::wall_us()).unwrap_or_default();
+    let stamp = wall.strftime("%Y%m%dT%H%M%SZ").to_string();
+    drop(tokio::task::spawn_blocking(move || match store::backup(&db, &folder, &stamp) {
+        Ok(path) => tracing::info!(path = %path.display(), "the database is backed up"),
+        Err(error) => tracing::error!(%error, "the database could not be backed up"),
+    }));
 }
 
 /// A moment for a command that is not `orch serve`: the store's timeline, read on.

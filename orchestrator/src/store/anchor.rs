@@ -23,17 +23,24 @@ impl Store {
         read(&self.connection)
     }
 
-    /// Sets the anchor. Done at start and then regularly, so that a reboot loses little of the timeline.
+    /// Sets the anchor. Done at start and then regularly, so that a reboot loses little of the timeline. Whoever
+    /// holds the lease renews it with it.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn set_anchor(&mut self, anchor: &Anchor) -> Result<(), StoreError> {
-        self.connection.execute(
+        let renews = self.holds();
+        let tx = self.begin()?;
+        tx.execute(
             "INSERT INTO clock (id, boot_id, mono_us, at_us, wall_us) VALUES (1, ?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET boot_id = ?1, mono_us = ?2, at_us = ?3, wall_us = ?4",
             params![anchor.boot_id, anchor.mono_us.cast_signed(), anchor.at.0.cast_signed(), anchor.wall_us],
         )?;
-        Ok(())
+        if renews {
+            tx.execute("UPDATE lease SET renewed_us = ?1 WHERE id = 1", [anchor.at.0.cast_signed()])?;
+        }
+        tx.commit()?;
+        self.still_there()
     }
 }
 

@@ -9,7 +9,10 @@
 //! (WAL, synchronous=FULL); if it did not return, either all of it is there or none.
 
 mod anchor;
+mod audit;
+mod backup;
 mod error;
+mod hold;
 mod migrate;
 mod open;
 mod queue;
@@ -18,9 +21,12 @@ mod status;
 mod write;
 
 pub use anchor::anchor;
-pub use error::StoreError;
+pub use audit::Audited;
+pub use backup::{BACKUPS_KEPT, backup, newest_backup, remove_partial};
+pub use error::{Class, StoreError};
+pub use hold::LeaseRow;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};
 pub use queue::Accepted;
-pub use status::{LeaseRow, OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
+pub use status::{OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
 pub use write::{Settlement, Turn};

@@ -1,12 +1,17 @@
 //! Opening: which file, in which mode, with which settings.
 
 use super::error::StoreError;
-use super::migrate;
+use super::hold::{Held, Identity, Ours};
+use super::{backup, migrate};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Marks the file as ours (`PRAGMA application_id`): the bytes "orch".
 const APPLICATION_ID: i64 = 0x6f72_6368;
+
+/// How long a write waits while another process writes.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(5_000);
 
 /// How to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,13 @@ pub enum Mode {
 pub struct Store {
     pub(super) connection: Connection,
     path: PathBuf,
+    /// Which file was opened; none in memory.
+    pub(super) identity: Option<Identity>,
+    /// The lease, once this process took it.
+    pub(super) held: Option<Held>,
+    /// What the database at the path must be, while there is no connection to it.
+    pub(super) ours: Option<Ours>,
+    pub(super) busy_timeout: Duration,
 }
 
 impl Store {
@@ -47,8 +59,15 @@ impl Store {
             Mode::Existing => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Mode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
+        let before = there.then(|| Identity::of(path)).transpose()?;
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        let mut store = Self { connection, path: path.to_owned() };
+        // SQLite's own descriptor cannot be asked; the same file before and after is the one it opened.
+        let identity = Identity::of(path)?;
+        if before.is_some_and(|before| before != identity) {
+            let why = "it was replaced while it was opened".to_owned();
+            return Err(StoreError::Vanished { path: path.to_owned(), why });
+        }
+        let mut store = Self::over(connection, path.to_owned(), Some(identity));
         store.settings(mode)?;
         store.identify(mode, there)?;
         Ok(store)
@@ -59,10 +78,33 @@ impl Store {
     /// # Errors
     /// If the schema cannot be set up on it.
     pub fn from_connection(connection: Connection) -> Result<Self, StoreError> {
-        let mut store = Self { connection, path: PathBuf::from(":memory:") };
+        let mut store = Self::over(connection, PathBuf::from(":memory:"), None);
         store.connection.pragma_update(None, "foreign_keys", true)?;
         store.identify(Mode::Create, false)?;
         Ok(store)
+    }
+
+    fn over(connection: Connection, path: PathBuf, identity: Option<Identity>) -> Self {
+        Self { connection, path, identity, held: None, ours: None, busy_timeout: BUSY_TIMEOUT }
+    }
+
+    /// How long a write waits while another process writes; 5 s unless told otherwise.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn set_busy_timeout(&mut self, wait: Duration) -> Result<(), StoreError> {
+        self.connection.busy_timeout(wait)?;
+        self.busy_timeout = wait;
+        Ok(())
+    }
+
+    /// Lets the file grow to this many pages and no further; at least as many as it has.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn set_pages_max(&mut self, pages: u32) -> Result<(), StoreError> {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        Ok(self.connection.query_row(&sql, [], |_| Ok(()))?)
     }
 
     /// The file.
@@ -73,7 +115,7 @@ impl Store {
 
     fn settings(&self, mode: Mode) -> Result<(), StoreError> {
         let db = &self.connection;
-        db.busy_timeout(std::time::Duration::from_millis(5_000))?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
         db.pragma_update(None, "foreign_keys", true)?;
         db.pragma_update(None, "trusted_schema", false)?;
         db.pragma_update(None, "cell_size_check", true)?;
@@ -104,6 +146,7 @@ impl Store {
             return Err(StoreError::TooNew { path: self.path.clone(), found: version, known });
         }
         if version < migrate::SCHEMA_VERSION && mode != Mode::ReadOnly {
+            backup::before_migration(&self.connection, &self.path, version)?;
             migrate::migrate(&mut self.connection)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::domain::limits;
 use crate::domain::signal::{Signal, What};
 use crate::domain::spec::Spec;
 use crate::domain::time::Now;
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, params};
 
 /// The answer to an enqueue; given only after COMMIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::QueueFull`], or what SQLite says; nothing was accepted.
     pub fn enqueue(&mut self, spec: &Spec, now: &Now) -> Result<Accepted, StoreError> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.begin()?;
         if let Some(key) = &spec.key {
             let known =
                 tx.query_row("SELECT id FROM project WHERE key = ?1", [key], |row| row.get::<_, i64>(0)).optional()?;
@@ -70,6 +70,7 @@ impl Store {
         let signal = Signal { project_id: Some(ProjectId(id)), agent_role: None, epoch: None, session: None, what };
         append(&tx, signal, now)?;
         tx.commit()?;
+        self.still_there()?;
         Ok(Accepted { id: ProjectId(id), new: true })
     }
 

@@ -124,10 +124,13 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub fn supersede_intents(&mut self, at: Timestamp) -> Result<u32, StoreError> {
-        let closed = self.connection.execute(
+        let tx = self.begin()?;
+        let closed = tx.execute(
             "UPDATE outbox SET resolved_us = ?1, outcome = 'superseded' WHERE resolved_us IS NULL",
             [micros(at)],
         )?;
+        tx.commit()?;
+        self.still_there()?;
         Ok(u32::try_from(closed).unwrap_or(u32::MAX))
     }
 

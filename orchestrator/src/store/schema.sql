@@ -23,6 +23,7 @@ CREATE TABLE lease (
     pid        INTEGER NOT NULL,
     pid_start  INTEGER NOT NULL,
     since_us   INTEGER NOT NULL,
+    renewed_us INTEGER NOT NULL,
     released   INTEGER NOT NULL DEFAULT 0 CHECK (released IN (0, 1)),
     http       TEXT,
     tmux       TEXT NOT NULL DEFAULT 'unknown' CHECK (tmux IN ('alive', 'unknown'))

@@ -1,10 +1,9 @@
-//! What people ask for: rows for `orch status` and `orch show`, and the lease.
+//! What people ask for: rows for `orch status` and `orch show`, and what stands.
 
 use super::error::StoreError;
 use super::open::Store;
-use super::write::micros;
 use crate::domain::breaker::Breaker;
-use crate::domain::id::{ProcessId, ProjectId, Seq};
+use crate::domain::id::{ProjectId, Seq};
 use crate::domain::signal::{Entry, Signal};
 use crate::domain::time::{Span, Timestamp, WallTime};
 use rusqlite::{OptionalExtension, Row, params};
@@ -72,23 +71,6 @@ pub struct OutboxRow {
     pub resolved: Option<Timestamp>,
     /// `confirmed`, `failed` or `superseded`.
     pub outcome: Option<String>,
-}
-
-/// Who holds the database, or held it last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseRow {
-    /// Grows with every holder.
-    pub epoch: i64,
-    /// Its process.
-    pub holder: ProcessId,
-    /// Since when.
-    pub since: Timestamp,
-    /// Whether it was given back properly.
-    pub released: bool,
-    /// Where the holder serves HTTP.
-    pub http: Option<String>,
-    /// What the holder last knew of tmux: `alive` or `unknown`.
-    pub tmux: String,
 }
 
 /// What stands at one moment, counted: what the gauges show.
@@ -187,54 +169,6 @@ impl Store {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Who holds the database, or held it last; none before the first `orch serve`.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn lease(&self) -> Result<Option<LeaseRow>, StoreError> {
-        let row = self
-            .connection
-            .query_row(
-                "SELECT epoch, pid, pid_start, since_us, released, http, tmux FROM lease WHERE id = 1",
-                [],
-                |row| {
-                    Ok(LeaseRow {
-                        epoch: row.get(0)?,
-                        holder: ProcessId { pid: row.get(1)?, start: row.get::<_, i64>(2)?.cast_unsigned() },
-                        since: Timestamp(row.get::<_, i64>(3)?.cast_unsigned()),
-                        released: row.get(4)?,
-                        http: row.get(5)?,
-                        tmux: row.get(6)?,
-                    })
-                },
-            )
-            .optional()?;
-        Ok(row)
-    }
-
-    /// Records this process as the holder; the caller has the flock.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn take_lease(&mut self, holder: ProcessId, since: Timestamp, http: Option<&str>) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO lease (id, epoch, pid, pid_start, since_us, released, http) VALUES (1, 1, ?1, ?2, ?3, 0, ?4)
-             ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, pid = ?1, pid_start = ?2, since_us = ?3, released = 0,
-                                            http = ?4, tmux = 'unknown'",
-            params![holder.pid, holder.start.cast_signed(), micros(since), http],
-        )?;
-        Ok(())
-    }
-
-    /// Gives the database back.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn release_lease(&mut self) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE lease SET released = 1, http = NULL, tmux = 'unknown' WHERE id = 1", [])?;
-        Ok(())
     }
 
     /// The installation's mark; none before `orch init` has set it.

@@ -10,7 +10,7 @@ use crate::domain::project::Project;
 use crate::domain::signal::{Entry, Signal, What};
 use crate::domain::state::{Moved, ProjectState, RoleState};
 use crate::domain::time::{Now, Timestamp};
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, params};
 use std::collections::VecDeque;
 
 /// How an ordered effect came to its end, for its row in the outbox.
@@ -43,12 +43,13 @@ impl Store {
     /// Commits a turn.
     ///
     /// # Errors
-    /// On any error nothing of the turn is in the database, and what the caller holds in memory may be out of date.
+    /// On any error nothing of the turn may be taken for done, and what the caller holds in memory may be out of
+    /// date: read again. [`StoreError::Fenced`] means that this process must not do anything any more.
     pub fn commit(&mut self, turn: &Turn, now: &Now) -> Result<(), StoreError> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.begin()?;
         write(&tx, turn, now)?;
         tx.commit()?;
-        Ok(())
+        self.still_there()
     }
 
     /// Appends one signal to the journal, outside any turn.
@@ -56,10 +57,10 @@ impl Store {
     /// # Errors
     /// If it could not be written.
     pub fn journal(&mut self, signal: Signal, now: &Now) -> Result<(), StoreError> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.begin()?;
         append(&tx, signal, now)?;
         tx.commit()?;
-        Ok(())
+        self.still_there()
     }
 }
 
