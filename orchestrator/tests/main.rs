@@ -3,6 +3,7 @@
 mod breaker;
 mod flows;
 mod incidents;
+mod operator;
 mod scripted;
 mod states;
 mod store_contract;

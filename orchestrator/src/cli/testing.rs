@@ -156,14 +156,14 @@ impl Built {
         work(&mut step, at);
         step.decision.projects.push(step.project);
         step.decision.tmux = Some(Tmux::Alive(ProcessId { pid: 900, start: 5 }));
-        let turn = Turn { decision: step.decision, settled: Vec::new() };
+        let turn = Turn { decision: step.decision, ..Turn::default() };
         self.store.commit(&turn, &now(at)).unwrap();
     }
 
     fn settle(&mut self, effect: i64) {
         let at = self.later(5);
         let settled = vec![Settlement { effect: EffectId(effect), confirmed: true }];
-        self.store.commit(&Turn { decision: Decision::default(), settled }, &now(at)).unwrap();
+        self.store.commit(&Turn { settled, ..Turn::default() }, &now(at)).unwrap();
     }
 
     /// One more entry, of the fleet.

@@ -194,6 +194,16 @@ pub(super) fn explain(draft: &Draft<'_, '_>, index: usize, kind: FailureKind, en
     }
 }
 
+/// What an exit code usually means, where that helps.
+pub(super) fn exit_hint(code: i32) -> Option<&'static str> {
+    match code {
+        0 => Some("it ended as if all were well, but never ran `orch agent done`"),
+        126 => Some("its program is not executable"),
+        127 => Some("its program was not found: check `command` in the spec and PATH of `orch serve`"),
+        _ => None,
+    }
+}
+
 /// The parts of a death's evidence that do not depend on its classification.
 pub(super) struct Rest {
     pub(super) stderr: Stderr,

@@ -354,7 +354,9 @@ fn classified(draft: &Draft<'_, '_>, index: usize, remains: &Remains) -> Failure
             lost("tmux answered and no longer has the session"),
             Some("somebody ended the session: tmux kill-session, or its last pane was closed"),
         ),
-        PaneEnd::Dead { code: Some(code), .. } => (FailureKind::AgentExited, Ending::Code(code), exit_hint(code)),
+        PaneEnd::Dead { code: Some(code), .. } => {
+            (FailureKind::AgentExited, Ending::Code(code), observe::exit_hint(code))
+        }
         PaneEnd::Dead { signal: Some(signal), .. } => (FailureKind::AgentKilled, Ending::Signal(signal), None),
         PaneEnd::Dead { code: None, signal: None } => {
             (FailureKind::AgentLost, lost("tmux lost the exit status (SIGCHLD race)"), None)
@@ -365,17 +367,13 @@ fn classified(draft: &Draft<'_, '_>, index: usize, remains: &Remains) -> Failure
     observe::explain(draft, index, kind, ending, rest(remains, hint.map(ToOwned::to_owned)))
 }
 
-fn exit_hint(code: i32) -> Option<&'static str> {
-    match code {
-        0 => Some("it ended as if all were well, but never ran `orch agent done`"),
-        126 => Some("its program is not executable"),
-        127 => Some("its program was not found: check `command` in the spec and PATH of `orch serve`"),
-        _ => None,
-    }
-}
-
 /// The last look: only work whose resources verify may be called completed (G6).
 fn certified(draft: &mut Draft<'_, '_>, roles: &[RoleFound], heads: &[Head]) {
+    if draft.p.state() != ProjectState::Running {
+        // It was suspended, cancelled or given up meanwhile; who goes on later is looked at again.
+        advance::advance(draft);
+        return;
+    }
     let bad = judged(draft, roles);
     if let Some((index, failure)) = bad.into_iter().next() {
         fault::fault(draft, Some(index), failure);

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod id;
 pub mod limits;
 pub mod project;
+pub mod request;
 pub mod signal;
 pub mod spec;
 pub mod state;

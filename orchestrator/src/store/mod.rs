@@ -14,6 +14,7 @@ mod migrate;
 mod open;
 mod queue;
 mod read;
+mod request;
 mod status;
 mod write;
 
@@ -22,5 +23,6 @@ pub use error::StoreError;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};
 pub use queue::Accepted;
+pub use request::{Asked, Taken};
 pub use status::{LeaseRow, OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
 pub use write::{Settlement, Turn};

@@ -253,6 +253,8 @@ fn alone(entry: &Entry) {
         | What::ProjectCertified { .. }
         | What::TmuxLost { .. }
         | What::TmuxAnswered { .. }
+        | What::OperatorAsked { .. }
+        | What::RequestRefused { .. }
         | What::ProjectFailed { .. } => {}
     }
 }
