@@ -29,7 +29,7 @@ fn now(at: Timestamp) -> Now {
     Now { at, wall: WallTime(1_795_176_000_000_000 + at.0.cast_signed()), seed: [0; 32] }
 }
 
-fn spec(title: &str, roles: &[&str]) -> Spec {
+pub(super) fn spec(title: &str, roles: &[&str]) -> Spec {
     let role = |name: &&str| RoleSpec {
         name: RoleName((*name).to_owned()),
         command: vec!["claude".to_owned(), "--continue".to_owned()],

@@ -7,5 +7,5 @@ mod publish;
 mod serve;
 
 pub use self::core::Core;
-pub use admit::{AdmitError, enqueue, init};
+pub use admit::{AdmitError, enqueue, examine, init, request};
 pub use serve::{ServeError, moment, serve};
