@@ -270,7 +270,7 @@ fn code(words: &str) -> String {
 fn block(out: &mut String, head: &str, tail: &str) {
     let fence = "`".repeat((longest_run(tail) + 1).max(3));
     let _ = writeln!(out, "\n{head}\n\n{fence}text");
-    for line in tail.trim_end().lines() {
+    for line in tail.trim_end().trim_start_matches('\n').lines() {
         let _ = writeln!(out, "{}", escape(line));
     }
     let _ = writeln!(out, "{fence}");
