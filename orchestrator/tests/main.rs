@@ -6,6 +6,7 @@ mod flows;
 mod hooks;
 mod incidents;
 mod one_writer;
+mod operator;
 mod scripted;
 mod states;
 mod store_contract;

@@ -2,6 +2,7 @@
 
 use crate::config::{ConfigError, HomeError};
 use crate::domain::failure::FailureKind;
+use crate::domain::request::RequestKind;
 use crate::runtime::{AdmitError, ServeError};
 use crate::spool::SpoolError;
 use crate::store::StoreError;
@@ -20,7 +21,8 @@ pub enum Exit {
     Usage,
     /// Another orchestrator holds the installation.
     Fenced,
-    /// A spec, the configuration or the database's content is wrong, or what was named is not there.
+    /// A spec, the configuration or the database's content is wrong, or what was named is not there, or not in a state
+    /// for what was asked.
     Data,
     /// What `orch` needs is not there: tmux, git, an installation.
     Environment,
@@ -38,7 +40,7 @@ pub const HELP: &str = "Exit codes:
   1    unexpected error
   2    wrong usage
   3    another orchestrator holds the installation
-  4    bad data: spec, configuration, database content, no such project, a failed audit
+  4    bad data: spec, configuration, database, no such project; a refusal; a failed audit
   5    unusable environment: no tmux, no git, no installation
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)";
@@ -91,6 +93,16 @@ pub enum CliError {
     /// The orchestrator runs, but without its store.
     #[error("the orchestrator runs without its store and does nothing meanwhile: {0}")]
     Degraded(String),
+    /// What was asked for makes no sense as the project stands.
+    #[error("refused: {} of project {id}: {why}", crate::telemetry::text::asked(*kind))]
+    Refused {
+        /// What was asked for.
+        kind: RequestKind,
+        /// For which project.
+        id: i64,
+        /// Why not.
+        why: &'static str,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,7 +141,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoInstallation | Self::Degraded(_) => Exit::Environment,
-            Self::NoProject(_) => Exit::Data,
+            Self::NoProject(_) | Self::Refused { .. } => Exit::Data,
             Self::Store(error) => store_exit(error),
             // Whoever read us has seen enough.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,

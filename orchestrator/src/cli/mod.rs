@@ -12,14 +12,18 @@ pub mod events;
 pub mod exit;
 pub mod host;
 pub mod init;
+pub mod operator;
 pub mod output;
+pub mod post_mortem;
 pub mod serve;
 pub mod show;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 
 use crate::config::{Config, Home};
+use crate::domain::request::RequestKind;
 use crate::telemetry::{log, text};
 use clap::{Parser, Subcommand, ValueEnum};
 use exit::{CliError, Exit};
@@ -79,6 +83,20 @@ pub enum Command {
     Show(show::Args),
     /// Show the journal
     Events(events::Args),
+    /// Write up what happened to one project, as Markdown
+    PostMortem(post_mortem::Args),
+    /// Run an ended project once more, from the queue
+    Retry(operator::Args),
+    /// End a project now
+    Cancel(operator::Args),
+    /// Let a project rest; its agents are left alone
+    Suspend(operator::Args),
+    /// Let a resting project go on
+    Resume(operator::Args),
+    /// List the breakers, or reset one
+    Breaker(operator::BreakerArgs),
+    /// Check a spec as `enqueue` would
+    Validate(validate::Args),
     /// Report as an agent, from within its session
     Agent(agent::Args),
     /// Check whether the database keeps its invariants
@@ -149,6 +167,23 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
             let home = home()?;
             show::run(args, home.dir(), &policy(&home)).map(|()| Exit::Ok)
         }
+        Command::PostMortem(args) => {
+            let home = home()?;
+            post_mortem::run(args, home.dir(), &policy(&home)).map(|()| Exit::Ok)
+        }
+        Command::Retry(args) => operator::run(RequestKind::Retry, *args, &home()?).map(|()| Exit::Ok),
+        Command::Cancel(args) => operator::run(RequestKind::Cancel, *args, &home()?).map(|()| Exit::Ok),
+        Command::Suspend(args) => operator::run(RequestKind::Suspend, *args, &home()?).map(|()| Exit::Ok),
+        Command::Resume(args) => operator::run(RequestKind::Resume, *args, &home()?).map(|()| Exit::Ok),
+        Command::Breaker(args) => {
+            let home = home()?;
+            operator::breaker(args, &home, &policy(&home)).map(|()| Exit::Ok)
+        }
+        Command::Validate(args) => {
+            // Without an installation a spec can be judged all the same; one that was named must be there.
+            let home = if cli.home.is_some() { Some(home()?) } else { home().ok() };
+            validate::run(args, home.as_ref()).map(|()| Exit::Ok)
+        }
         Command::Events(args) => events::run(args, home()?.dir()),
         Command::Audit(args) => {
             let home = home()?;
@@ -188,16 +223,23 @@ mod tests {
         Usage: orch [OPTIONS] <COMMAND>
 
         Commands:
-          init     Make an installation here
-          enqueue  Put a project into the queue
-          serve    Work on the queue until stopped; agents outlive it
-          status   Show how everything stands
-          show     Show everything about one project
-          events   Show the journal
-          agent    Report as an agent, from within its session
-          audit    Check whether the database keeps its invariants
-          doctor   Check whether this machine can do what will be asked of it
-          help     Print this message or the help of the given subcommand(s)
+          init         Make an installation here
+          enqueue      Put a project into the queue
+          serve        Work on the queue until stopped; agents outlive it
+          status       Show how everything stands
+          show         Show everything about one project
+          events       Show the journal
+          post-mortem  Write up what happened to one project, as Markdown
+          retry        Run an ended project once more, from the queue
+          cancel       End a project now
+          suspend      Let a project rest; its agents are left alone
+          resume       Let a resting project go on
+          breaker      List the breakers, or reset one
+          validate     Check a spec as `enqueue` would
+          agent        Report as an agent, from within its session
+          audit        Check whether the database keeps its invariants
+          doctor       Check whether this machine can do what will be asked of it
+          help         Print this message or the help of the given subcommand(s)
 
         Options:
               --home <DIR>    The installation; without it, the .orch directory found here or above [env:
@@ -212,7 +254,7 @@ mod tests {
           1    unexpected error
           2    wrong usage
           3    another orchestrator holds the installation
-          4    bad data: spec, configuration, database content, no such project, a failed audit
+          4    bad data: spec, configuration, database, no such project; a refusal; a failed audit
           5    unusable environment: no tmux, no git, no installation
           130  interrupted (SIGINT)
           143  terminated (SIGTERM)

@@ -29,7 +29,7 @@ fn now(at: Timestamp) -> Now {
     Now { at, wall: WallTime(1_795_176_000_000_000 + at.0.cast_signed()), seed: [0; 32] }
 }
 
-fn spec(title: &str, roles: &[&str]) -> Spec {
+pub(super) fn spec(title: &str, roles: &[&str]) -> Spec {
     let role = |name: &&str| RoleSpec {
         name: RoleName((*name).to_owned()),
         command: vec!["claude".to_owned(), "--continue".to_owned()],
@@ -157,14 +157,14 @@ impl Built {
         work(&mut step, at);
         step.decision.projects.push(step.project);
         step.decision.tmux = Some(Tmux::Alive(ProcessId { pid: 900, start: 5 }));
-        let turn = Turn { decision: step.decision, settled: Vec::new() };
+        let turn = Turn { decision: step.decision, ..Turn::default() };
         self.store.commit(&turn, &now(at)).unwrap();
     }
 
     fn settle(&mut self, effect: i64) {
         let at = self.later(5);
         let settled = vec![Settlement { effect: EffectId(effect), confirmed: true }];
-        self.store.commit(&Turn { decision: Decision::default(), settled }, &now(at)).unwrap();
+        self.store.commit(&Turn { settled, ..Turn::default() }, &now(at)).unwrap();
     }
 
     /// One more entry, of the fleet.

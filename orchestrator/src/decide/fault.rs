@@ -222,7 +222,8 @@ fn start_delayed(draft: &mut Draft<'_, '_>) {
     }
 }
 
-fn probe(draft: &mut Draft<'_, '_>) {
+/// Lets the one probe of an open breaker through, if it is due.
+pub(super) fn probe(draft: &mut Draft<'_, '_>) {
     let since = draft.at();
     let cause = draft.p.incident.as_ref().map_or(FailureKind::AgentLost, |incident| incident.cause);
     draft.p.incident.get_or_insert(Incident { since, cause, attempts: 0, retry_at: None, probe: true });

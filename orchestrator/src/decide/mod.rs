@@ -15,6 +15,7 @@ mod death;
 mod draft;
 mod fault;
 mod observe;
+mod operator;
 mod report;
 mod settle;
 
@@ -57,6 +58,9 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
         Event::SpoolTouched => {}
         Event::SweepDue => sweep(&mut cursor),
         Event::Due { project } => with(&mut cursor, *project, fault::due),
+        Event::Requested { project, request } => {
+            with(&mut cursor, *project, |draft| operator::requested(draft, *request));
+        }
     }
     cursor.finish()
 }

@@ -292,6 +292,11 @@ fn agent_up(draft: &mut Draft<'_, '_>, up: &PaneUp, adopted: bool) {
 
 /// The last look: only work whose resources verify may be called completed (G6).
 fn certified(draft: &mut Draft<'_, '_>, roles: &[RoleFound], heads: &[Head]) {
+    if draft.p.state() != ProjectState::Running {
+        // It was suspended, cancelled or given up meanwhile; who goes on later is looked at again.
+        advance::advance(draft);
+        return;
+    }
     let bad = judged(draft, roles);
     if let Some((index, failure)) = bad.into_iter().next() {
         fault::fault(draft, Some(index), failure);

@@ -3,6 +3,7 @@
 use super::failure::{Failure, Stderr};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use super::project::Pin;
+use super::request::Request;
 use super::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,13 @@ pub enum Event {
     Due {
         /// Which.
         project: ProjectId,
+    },
+    /// An operator asked for something.
+    Requested {
+        /// For which project.
+        project: ProjectId,
+        /// What.
+        request: Request,
     },
 }
 

@@ -49,10 +49,17 @@ impl Fleet {
 
     /// Takes a project in, or its new value; one that is settled leaves.
     pub fn put(&mut self, project: Project) {
-        self.remove(project.id);
         if project.is_settled() {
-            return;
+            self.remove(project.id);
+        } else {
+            self.recall(project);
         }
+    }
+
+    /// Takes a project in even if it is settled, so that something can be decided about it; the next `put` of a
+    /// value that is still settled lets it leave.
+    pub fn recall(&mut self, project: Project) {
+        self.remove(project.id);
         if project.state() == ProjectState::Queued {
             self.queue.insert((Reverse(project.spec.priority), project.id));
         }

@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod id;
 pub mod limits;
 pub mod project;
+pub mod request;
 pub mod signal;
 pub mod spec;
 pub mod state;

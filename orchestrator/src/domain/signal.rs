@@ -9,6 +9,7 @@ use super::event::{Head, Source};
 use super::failure::{Failure, FailureKind};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq};
 use super::project::Project;
+use super::request::RequestKind;
 use super::state::{ProjectState, RoleState, SuspendReason};
 use super::time::{Span, Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
@@ -256,6 +257,22 @@ pub enum What {
         /// Whether it merely came late, from an older incarnation.
         stale: bool,
     },
+    /// An operator asked for something, and it is being done.
+    OperatorAsked {
+        /// Which request.
+        request: i64,
+        /// What was asked for.
+        kind: RequestKind,
+    },
+    /// An operator asked for something that made no sense by the time it was taken; nothing was changed.
+    RequestRefused {
+        /// Which request.
+        request: i64,
+        /// What was asked for.
+        kind: RequestKind,
+        /// Why not.
+        reason: String,
+    },
     /// A decision wanted an illegal move; nothing was changed. A defect of ours.
     MoveRefused {
         /// Which pair.
@@ -327,6 +344,8 @@ impl Signal {
             | What::ServerDied { .. }
             | What::TmuxAnswered { .. }
             | What::SpoolRejected { .. }
+            | What::OperatorAsked { .. }
+            | What::RequestRefused { .. }
             | What::MoveRefused { .. } => None,
         }
     }
@@ -362,6 +381,7 @@ impl Signal {
             | What::RecoveryStarted { .. }
             | What::RecoveryDelayed { .. }
             | What::BreakerMoved { .. }
+            | What::RequestRefused { .. }
             | What::TmuxLost { .. }
             | What::ServerDied { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
@@ -378,6 +398,7 @@ impl Signal {
             | What::AgentReported { .. }
             | What::RecoverySucceeded { .. }
             | What::ProjectCertified { .. }
+            | What::OperatorAsked { .. }
             | What::TmuxAnswered { .. } => Level::Info,
         }
     }

@@ -3,7 +3,10 @@
 use super::serve::{ServeError, moment};
 use crate::config::{Config, Home, HomeError};
 use crate::domain::failure::Failure;
+use crate::domain::id::ProjectId;
 use crate::domain::limits::deadline;
+use crate::domain::request::RequestKind;
+use crate::domain::spec::Spec;
 use crate::env::clock;
 use crate::env::git::Git;
 use crate::spool::Folder;
@@ -64,17 +67,40 @@ pub fn init(dir: &Path) -> Result<Home, AdmitError> {
 /// # Errors
 /// [`AdmitError`]; nothing was accepted.
 pub fn enqueue(home: &Home, config: &Config, file: &Path) -> Result<Accepted, AdmitError> {
+    let spec = examine(config, file)?;
+    let mut store = Store::open(&home.db(), Mode::Existing)?;
+    let now = moment(&mut store)?;
+    let accepted = store.enqueue(&spec, &now)?;
+    wake(home);
+    Ok(accepted)
+}
+
+/// Reads and judges a spec, the files it names and its repository; changes nothing.
+///
+/// # Errors
+/// [`AdmitError`]: the first rule that is broken.
+pub fn examine(config: &Config, file: &Path) -> Result<Spec, AdmitError> {
     let draft = spec::read_spec(file)?;
     let git =
         Git { program: PathBuf::from(&config.git), deadline: Duration::from_micros(deadline::GIT.0), marker: None };
     let (root, sha) = resolve(&git, &draft.repo, &draft.base)?;
-    let spec = spec::finish(draft, root, sha);
-    let mut store = Store::open(&home.db(), Mode::Existing)?;
-    let now = moment(&mut store)?;
-    let accepted = store.enqueue(&spec, &now)?;
-    // Touches the spool, so that a running `orch serve` looks at once; otherwise its sweep does.
+    Ok(spec::finish(draft, root, sha))
+}
+
+/// Records what an operator asks for; answers its number only after the commit.
+///
+/// # Errors
+/// [`AdmitError`]; nothing was asked.
+pub fn request(home: &Home, store: &mut Store, project: ProjectId, kind: RequestKind) -> Result<i64, AdmitError> {
+    let now = moment(store)?;
+    let request = store.request(project, kind, &now)?;
+    wake(home);
+    Ok(request)
+}
+
+/// Touches the spool, so that a running `orch serve` looks at once; otherwise its sweep does.
+fn wake(home: &Home) {
     drop(File::create(home.spool().join(Folder::New.name()).join(".wake")));
-    Ok(accepted)
 }
 
 fn resolve(git: &Git, repo: &str, base: &str) -> Result<(String, String), AdmitError> {

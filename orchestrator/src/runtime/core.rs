@@ -10,10 +10,11 @@ use crate::domain::event::{Event, Happened, Source};
 use crate::domain::fleet::Fleet;
 use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
+use crate::domain::project::Project;
 use crate::domain::signal::{Signal, What};
 use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
-use crate::store::{Settlement, Store, StoreError, Turn};
+use crate::store::{Asked, Settlement, Store, StoreError, Taken, Turn};
 
 /// The orchestrator's core over some world.
 pub struct Core<E: Env> {
@@ -94,6 +95,7 @@ impl<E: Env> Core<E> {
         self.take_newcomers()?;
         let spool = self.env.drain_spool();
         let now = self.env.now();
+        let asked = self.untaken()?;
         let mut turn = Turn::default();
         for item in &spool {
             self.decide(&item.happened, &now, &mut turn.decision);
@@ -103,6 +105,9 @@ impl<E: Env> Core<E> {
                 turn.settled.push(Settlement { effect: *effect, confirmed: result.is_ok() });
             }
             self.decide(happened, &now, &mut turn.decision);
+        }
+        for (asked, ended) in asked {
+            self.answer(asked, ended, &now, &mut turn);
         }
         self.follow_up(&now, &mut turn.decision);
         // A record is removed only under the same proof as everything else: that this process may still write.
@@ -184,6 +189,37 @@ impl<E: Env> Core<E> {
             self.fleet.put(project);
         }
         Ok(())
+    }
+
+    /// What operators have asked for and nobody has taken yet; with each the project, if it has left the fleet.
+    fn untaken(&self) -> Result<Vec<(Asked, Option<Project>)>, StoreError> {
+        let mut found = Vec::new();
+        for asked in self.store.untaken_requests(limits::TURN_EVENTS_MAX)? {
+            let here = self.fleet.project(asked.project).is_some();
+            let ended = if here { None } else { self.store.load_project(asked.project)? };
+            found.push((asked, ended));
+        }
+        Ok(found)
+    }
+
+    /// Decides what one request means, after everything else that this turn brought.
+    fn answer(&mut self, asked: Asked, ended: Option<Project>, now: &Now, turn: &mut Turn) {
+        if self.fleet.project(asked.project).is_none() {
+            // It may have left the fleet in this very turn: then what was decided is newer than what was read.
+            let decided = turn.decision.projects.iter().find(|project| project.id == asked.project).cloned();
+            if let Some(project) = decided.or(ended) {
+                self.fleet.recall(project);
+            }
+        }
+        let told = turn.decision.signals.len();
+        let event = Event::Requested { project: asked.project, request: asked.request };
+        let happened = Happened { seen_at: asked.request.at, source: Source::Spool, event };
+        self.decide(&happened, now, &mut turn.decision);
+        if let Some(project) = self.fleet.project(asked.project).cloned() {
+            self.fleet.put(project);
+        }
+        let done = turn.decision.signals.iter().skip(told).any(|told| matches!(told.what, What::OperatorAsked { .. }));
+        turn.taken.push(Taken { id: asked.request.id, done });
     }
 
     /// Forgets what memory holds and reads the store again: after a failed commit only the file is to be believed.

@@ -8,6 +8,6 @@ mod serve;
 mod trouble;
 
 pub use self::core::Core;
-pub use admit::{AdmitError, enqueue, init};
+pub use admit::{AdmitError, enqueue, examine, init, request};
 pub use serve::{ServeError, moment, serve};
 pub use trouble::{Trouble, told};

@@ -17,6 +17,7 @@ mod migrate;
 mod open;
 mod queue;
 mod read;
+mod request;
 mod status;
 mod write;
 
@@ -28,5 +29,6 @@ pub use hold::LeaseRow;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};
 pub use queue::Accepted;
+pub use request::{Asked, Taken};
 pub use status::{OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
 pub use write::{Settlement, Turn};

@@ -34,7 +34,7 @@ impl Store {
         let died = died.query_map([], |row| Ok(Timestamp(row.get::<_, i64>(0)?.cast_unsigned())))?;
         fleet.server_deaths = died.collect::<Result<_, _>>()?;
         for project in
-            self.projects_where("state NOT IN ('completed', 'failed', 'cancelled') OR finalizer = 1", ProjectId(0))?
+            self.projects_where("state NOT IN ('completed', 'failed', 'cancelled') OR finalizer = 1", ProjectId(0), -1)?
         {
             fleet.put(project);
         }
@@ -46,7 +46,17 @@ impl Store {
     /// # Errors
     /// If a row cannot be read.
     pub fn load_newer(&self, after: ProjectId) -> Result<Vec<Project>, StoreError> {
-        self.projects_where("state NOT IN ('completed', 'failed', 'cancelled')", after)
+        self.projects_where("state NOT IN ('completed', 'failed', 'cancelled')", after, -1)
+    }
+
+    /// One project, finished or not; none if there is none of that id.
+    ///
+    /// # Errors
+    /// If its row cannot be read.
+    pub fn load_project(&self, id: ProjectId) -> Result<Option<Project>, StoreError> {
+        let before = ProjectId(id.0.saturating_sub(1));
+        let found = self.projects_where("true", before, 1)?.pop();
+        Ok(found.filter(|project| project.id == id))
     }
 
     /// The highest id ever given to a project; 0 before the first.
@@ -58,10 +68,11 @@ impl Store {
         Ok(ProjectId(id))
     }
 
-    fn projects_where(&self, condition: &str, after: ProjectId) -> Result<Vec<Project>, StoreError> {
-        let sql = format!("{PROJECT} WHERE id > ?1 AND ({condition}) ORDER BY id");
+    /// At most `limit` projects, or with -1 all.
+    fn projects_where(&self, condition: &str, after: ProjectId, limit: i64) -> Result<Vec<Project>, StoreError> {
+        let sql = format!("{PROJECT} WHERE id > ?1 AND ({condition}) ORDER BY id LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after.0])?;
+        let mut rows = statement.query(params![after.0, limit])?;
         let mut projects = Vec::new();
         while let Some(row) = rows.next()? {
             projects.push(self.project(row)?);

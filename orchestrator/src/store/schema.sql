@@ -186,6 +186,21 @@ CREATE TABLE failure (
     CHECK ((stderr_state = 'text') = (stderr IS NOT NULL AND stderr <> ''))
 ) STRICT;
 
+-- What operators ask for (`orch retry`, …): recorded by the command, taken by the core in the transaction of its decision.
+CREATE TABLE request (
+    id         INTEGER PRIMARY KEY,
+    project_id INTEGER NOT NULL REFERENCES project (id),
+    kind       TEXT    NOT NULL CHECK (kind IN ('retry', 'cancel', 'suspend', 'resume', 'breaker_reset')),
+    at_us      INTEGER NOT NULL CHECK (at_us >= 0),
+    taken_us   INTEGER CHECK (taken_us >= 0),
+    outcome    TEXT    CHECK (outcome IN ('done', 'refused')),
+    CHECK ((taken_us IS NULL) = (outcome IS NULL))
+) STRICT;
+CREATE INDEX request_open ON request (id) WHERE taken_us IS NULL;
+
+CREATE TRIGGER request_once BEFORE UPDATE ON request WHEN OLD.taken_us IS NOT NULL
+BEGIN SELECT raise(ABORT, 'a request is taken once'); END;
+
 CREATE TRIGGER project_born BEFORE INSERT ON project WHEN NEW.state <> 'queued'
 BEGIN SELECT raise(ABORT, 'G9: a project is born queued'); END;
 CREATE TRIGGER role_born BEFORE INSERT ON role WHEN NEW.state <> 'absent'

@@ -2,6 +2,7 @@
 
 use super::error::StoreError;
 use super::open::Store;
+use super::request::{self, Taken};
 use crate::domain::decision::{Decision, Transition};
 use crate::domain::failure::{Ending, Failure};
 use crate::domain::fleet::Tmux;
@@ -29,13 +30,15 @@ pub struct Turn {
     pub decision: Decision,
     /// The outbox rows that came to their end.
     pub settled: Vec<Settlement>,
+    /// The operator's requests that were decided on.
+    pub taken: Vec<Taken>,
 }
 
 impl Turn {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.decision.is_empty() && self.settled.is_empty()
+        self.decision.is_empty() && self.settled.is_empty() && self.taken.is_empty()
     }
 }
 
@@ -97,6 +100,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<(), StoreError>
         tx.prepare_cached("UPDATE outbox SET resolved_us = ?2, outcome = ?3 WHERE id = ?1 AND resolved_us IS NULL")?
             .execute(params![settled.effect.0, micros(now.at), outcome])?;
     }
+    request::take(tx, &turn.taken, now)?;
     if let Some(tmux) = &decision.tmux {
         let name = if matches!(tmux, Tmux::Alive(_)) { "alive" } else { "unknown" };
         tx.prepare_cached("UPDATE lease SET tmux = ?1 WHERE id = 1")?.execute(params![name])?;

@@ -254,6 +254,8 @@ fn alone(entry: &Entry) {
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
         | What::TmuxAnswered { .. }
+        | What::OperatorAsked { .. }
+        | What::RequestRefused { .. }
         | What::ProjectFailed { .. } => {}
     }
 }

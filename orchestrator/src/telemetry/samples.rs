@@ -5,6 +5,7 @@ use crate::domain::event::{Head, Source};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use crate::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq, Token};
 use crate::domain::project::{Project, SessionIs, SessionRef};
+use crate::domain::request::RequestKind;
 use crate::domain::signal::{Entry, Signal, What};
 use crate::domain::spec::{Hooks, RoleSpec, Spec};
 use crate::domain::state::{ProjectState, RoleState, SuspendReason};
@@ -137,6 +138,8 @@ fn project_events() -> Vec<What> {
             ],
         },
         What::ProjectFailed { failure: Box::new(failure()) },
+        What::OperatorAsked { request: 4, kind: RequestKind::BreakerReset },
+        What::RequestRefused { request: 5, kind: RequestKind::Resume, reason: "it is not suspended".to_owned() },
     ]
 }
 
@@ -205,6 +208,7 @@ pub(super) fn hostile(text: &str) -> Vec<Signal> {
         What::TmuxLost { reason: own() },
         What::SpoolRejected { name: own(), reason: own(), stale: false },
         What::MoveRefused { refused: own() },
+        What::RequestRefused { request: 1, kind: RequestKind::Retry, reason: own() },
         What::ProjectEnqueued { title: own(), roles: 1 },
         What::EffectIntended { effect_id: EffectId(1), effect: own() },
         What::DeathExplained { failure: bad() },
@@ -236,5 +240,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 31, "{names:?}");
+    assert_eq!(names.len(), 33, "{names:?}");
 }

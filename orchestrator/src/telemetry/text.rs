@@ -6,6 +6,7 @@
 
 use crate::domain::event::Source;
 use crate::domain::failure::{Failure, FailureKind, Stage, Stderr};
+use crate::domain::request::RequestKind;
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::SuspendReason;
 use crate::domain::time::Span;
@@ -48,6 +49,8 @@ pub fn name(what: &What) -> &'static str {
         What::TmuxAnswered { .. } => "tmux_answered",
         What::ProjectFailed { .. } => "project_failed",
         What::SpoolRejected { .. } => "spool_rejected",
+        What::OperatorAsked { .. } => "operator_asked",
+        What::RequestRefused { .. } => "request_refused",
         What::MoveRefused { .. } => "move_refused",
     }
 }
@@ -88,6 +91,8 @@ pub fn message(signal: &Signal) -> String {
         | What::ProjectMoved { .. }
         | What::RoleMoved { .. }
         | What::EffectIntended { .. }
+        | What::OperatorAsked { .. }
+        | What::RequestRefused { .. }
         | What::ProjectCertified { .. } => course(&who, signal),
     }
 }
@@ -276,6 +281,10 @@ fn course(who: &str, signal: &Signal) -> String {
             let whose = if signal.agent_role.is_some() { format!(" for {who}") } else { String::new() };
             format!("about to {}{whose} (effect {effect_id})", outside(&effect.replace('_', " ")))
         }
+        What::OperatorAsked { request, kind } => format!("the operator asked: {} (request {request})", asked(*kind)),
+        What::RequestRefused { request, kind, reason } => {
+            format!("the operator asked: {} (request {request}); refused: {}", asked(*kind), outside(reason))
+        }
         What::ProjectCertified { heads } => {
             let shown: Vec<String> = heads
                 .iter()
@@ -288,6 +297,18 @@ fn course(who: &str, signal: &Signal) -> String {
             format!("finished work verified: {}", shown.join(", "))
         }
         _ => String::new(),
+    }
+}
+
+/// A request, in words.
+#[must_use]
+pub fn asked(kind: RequestKind) -> &'static str {
+    match kind {
+        RequestKind::Retry => "retry",
+        RequestKind::Cancel => "cancel",
+        RequestKind::Suspend => "suspend",
+        RequestKind::Resume => "resume",
+        RequestKind::BreakerReset => "reset the breaker",
     }
 }
 
@@ -487,6 +508,8 @@ mod tests {
         WARN  breaker closed -> open (3 attempts in its window)
         info  finished work verified: developer at 0123456789ab, tester at fedcba987654 with uncommitted changes
         ERROR given up (agent_exited) while running: claude --continue: exit code 41, stderr empty
+        info  the operator asked: reset the breaker (request 4)
+        WARN  the operator asked: resume (request 5); refused: it is not suspended
         info  developer: ready -> working
         info  about to ensure worktree for developer (effect 12)
         info  developer started (pid 4711)
