@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where reports go unless told otherwise.
-const REPORTS: &str = "chaos-report";
+pub(super) const REPORTS: &str = "chaos-report";
 
 /// The modes that this version plays.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -127,7 +127,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Exit {
     }
 }
 
-fn failed(exit: Exit, why: &str) -> Exit {
+pub(super) fn failed(exit: Exit, why: &str) -> Exit {
     error(why);
     exit
 }
@@ -198,7 +198,7 @@ fn told(finished: &Finished, place: &str, json: bool) -> Exit {
 }
 
 /// Lets SIGINT and SIGTERM end the run in order. A second one ends it at once; the guard then cleans up.
-fn listen(stop: &Arc<Stop>) -> Result<(), String> {
+pub(super) fn listen(stop: &Arc<Stop>) -> Result<(), String> {
     let text = |error: std::io::Error| format!("handle signals: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(text)?;
     let (mut interrupt, mut terminate) = {

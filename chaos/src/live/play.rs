@@ -201,7 +201,8 @@ fn bring_home(
     Ok((played, Home { events, metrics }))
 }
 
-struct Over<'a>(&'a AtomicBool);
+/// Says on every way out that it is over.
+pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -209,7 +210,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn every(pause: Duration, over: &AtomicBool, mut work: impl FnMut()) {
+pub(super) fn every(pause: Duration, over: &AtomicBool, mut work: impl FnMut()) {
     while !over.load(Ordering::SeqCst) {
         work();
         thread::sleep(pause);
