@@ -162,7 +162,7 @@ fn bring_home(
     let wall = jiff::Timestamp::now().to_string();
     let orch = Orch::new(&config.orch, sandbox)?;
     orch.init(&sandbox.config_text(&config.schedule))?;
-    let mut serve = orch.serve(&sandbox.dir().join("serve.log"))?;
+    let serve = Mutex::new(orch.serve(&sandbox.dir().join("serve.log"))?);
     let database = Database::of(&sandbox.home());
     let clock = Clock::of(database.path())?;
     let from = clock.now();
@@ -180,6 +180,7 @@ fn bring_home(
         let schedule = &config.schedule;
         Stage { schedule, planted, sandbox, orch, serve, database, tmux, clock, journal, sampler, stop, tell }.direct()
     });
+    let mut serve = serve.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let metrics = serve.scrape().unwrap_or_else(|why| format!("# {why}\n"));
     directed.trouble.extend(serve.stop().err());
     journal.catch_up();

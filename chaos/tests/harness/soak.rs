@@ -9,6 +9,19 @@ use std::process::Command;
 const NOT_JUDGED: &str = "starts refused";
 
 #[test]
+fn a_killed_orchestrator_is_a_fault_of_a_run() {
+    let _alone = alone();
+    let dir = folder();
+    let mut run = Command::new(CHAOS);
+    run.args(["run", "--fault", "orch_kill", "--seed", "5", "--duration", "8s", "--projects", "2", "--out"]);
+    let done = run.arg(dir.path()).arg("--orch").arg(orch()).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stdout));
+    let report = chaos::report::read(dir.path()).expect("a report");
+    assert!(report.faults.iter().all(|fault| fault.kind == chaos::fault::Kind::OrchKill));
+    assert!(report.confirmed() >= 2 && report.missed() == 0);
+}
+
+#[test]
 fn a_short_soak_counts_nothing_but_zeros_and_leaves_nothing() {
     let _alone = alone();
     let (dir, temporary) = (folder(), tempfile::Builder::new().prefix("t").tempdir().expect("a folder"));
