@@ -18,6 +18,8 @@ pub enum Kind {
     ClaudeMdDelete,
     /// A program fails and says nothing on standard error.
     StderrNull,
+    /// The orchestrator itself is killed, and started again.
+    OrchKill,
 }
 
 /// Where a schedule is played.
@@ -57,8 +59,8 @@ pub enum Outcome {
 /// What the orchestrator owes after a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detection {
-    /// The one right classification.
-    pub kind: FailureKind,
+    /// The one right classification; none where nothing of a project has failed, and nothing may be said to.
+    pub kind: Option<FailureKind>,
     /// The entries that tell of it, in words.
     pub told_by: &'static str,
     /// How long it may take when an event source tells (G4).
@@ -98,6 +100,8 @@ pub struct Fault {
 const BY_EVENT: Span = Span::from_secs(1);
 /// G4: and within 5 s by sweep.
 const BY_SWEEP: Span = Span::from_secs(5);
+/// G11: the next start is through within 5 s.
+const BY_RESTART: Span = Span::from_secs(5);
 
 /// The catalogue, in the order of [`Kind`].
 pub const CATALOGUE: &[Fault] = &[
@@ -109,7 +113,7 @@ pub const CATALOGUE: &[Fault] = &[
         does: "tmux kill-session on the project's session, if that still carries the token the database names",
         probe: "the session's agents (pid and start time taken before) are gone and its token is no longer listed",
         detection: Detection {
-            kind: FailureKind::SessionDied,
+            kind: Some(FailureKind::SessionDied),
             told_by: "session_died; agent_died and death_explained of its agents",
             by_event: BY_EVENT,
             by_sweep: BY_SWEEP,
@@ -127,7 +131,7 @@ pub const CATALOGUE: &[Fault] = &[
         does: "unlink CLAUDE.md in the worktree of one role while its agent works",
         probe: "a descriptor opened before counts no link any more (the path proves nothing: it may be back already)",
         detection: Detection {
-            kind: FailureKind::ResourceMissing,
+            kind: Some(FailureKind::ResourceMissing),
             told_by: "resource_missing for that role",
             by_event: BY_EVENT,
             by_sweep: BY_SWEEP,
@@ -146,7 +150,7 @@ pub const CATALOGUE: &[Fault] = &[
                git: the next `git worktree add` closes its standard error and exits 128",
         probe: "agent: its pidfd tells the exit and its stderr file holds nothing; git: the armed fault is claimed",
         detection: Detection {
-            kind: FailureKind::AgentExited,
+            kind: Some(FailureKind::AgentExited),
             told_by: "agent: death_explained with exit code 41 and an explicit stderr state; \
                       git: subprocess_failed with exit code 128 and an explicit stderr state",
             by_event: BY_EVENT,
@@ -157,6 +161,24 @@ pub const CATALOGUE: &[Fault] = &[
         hits_role: true,
         undo: "none: the orchestrator starts the agent again, or runs git again",
     },
+    Fault {
+        kind: Kind::OrchKill,
+        title: "the orchestrator is killed and started again (only if asked for by --fault)",
+        class: "crash of the orchestrator (G11, G12)",
+        modes: &[Mode::Live],
+        does: "SIGKILL to the `orch serve` that the harness started, which it then starts again at once",
+        probe: "its exit status says SIGKILL, and the project's agents (pid and start time) live when the next one is ready",
+        detection: Detection {
+            kind: None,
+            told_by: "orchestrator_started; the end is the first tmux_answered after it, with no alarm in between",
+            by_event: BY_RESTART,
+            by_sweep: BY_RESTART,
+        },
+        outcome: Outcome::Recovered,
+        spends_recovery: false,
+        hits_role: false,
+        undo: "none: the harness starts it again",
+    },
 ];
 
 /// What the agent exits with when told to fail in silence.
@@ -166,7 +188,9 @@ pub const GIT_EXIT_CODE: i32 = 128;
 
 impl Kind {
     /// Every value.
-    pub const ALL: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull];
+    pub const ALL: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull, Self::OrchKill];
+    /// Those that a run draws from unless it is told otherwise.
+    pub const DRAWN: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull];
 
     /// The name used in schedules, reports and metrics.
     #[must_use]
@@ -175,6 +199,7 @@ impl Kind {
             Self::SessionKill => "session_kill",
             Self::ClaudeMdDelete => "claude_md_delete",
             Self::StderrNull => "stderr_null",
+            Self::OrchKill => "orch_kill",
         }
     }
 
@@ -191,16 +216,19 @@ impl Kind {
             Self::SessionKill => 0,
             Self::ClaudeMdDelete => 1,
             Self::StderrNull => 2,
+            Self::OrchKill => 3,
         };
         &CATALOGUE[place]
     }
 
     /// The one right classification of a fault of this kind.
     #[must_use]
-    pub fn due(self, victim: Option<Victim>) -> FailureKind {
+    pub fn due(self, victim: Option<Victim>) -> Option<FailureKind> {
         match (self, victim) {
-            (Self::StderrNull, Some(Victim::Git)) => FailureKind::SubprocessFailed,
-            (Self::SessionKill | Self::ClaudeMdDelete | Self::StderrNull, _) => self.entry().detection.kind,
+            (Self::StderrNull, Some(Victim::Git)) => Some(FailureKind::SubprocessFailed),
+            (Self::SessionKill | Self::ClaudeMdDelete | Self::StderrNull | Self::OrchKill, _) => {
+                self.entry().detection.kind
+            }
         }
     }
 }

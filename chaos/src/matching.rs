@@ -118,12 +118,13 @@ fn of_one(injection: &Injection, all: &[Injection], journal: &[Logged]) -> Match
         if logged.entry.at >= next {
             break;
         }
-        if !logged.is_of(project) {
+        let of_fleet = injection.kind == Kind::OrchKill && logged.entry.signal.project_id.is_none();
+        if !logged.is_of(project) && !of_fleet {
             continue;
         }
         note(&mut found, injection, logged);
         if found.detected.is_some() && ended_at.is_none() {
-            ended_at = ending(&mut found, logged);
+            ended_at = ending(&mut found, injection, logged);
         }
     }
     if let Some(ended_at) = ended_at {
@@ -157,8 +158,17 @@ fn note(found: &mut Matched, injection: &Injection, logged: &Logged) {
 }
 
 /// Notes the end of the incident, if this entry tells it; answers when that was.
-fn ending(found: &mut Matched, logged: &Logged) -> Option<Timestamp> {
+fn ending(found: &mut Matched, injection: &Injection, logged: &Logged) -> Option<Timestamp> {
     let at = logged.committed();
+    if injection.kind == Kind::OrchKill {
+        // The world has been looked at once: what lives is adopted. That nothing was said to have died, D2 checks.
+        if matches!(logged.entry.signal.what, What::TmuxAnswered { .. }) {
+            found.recovered_at = Some(at);
+            found.outcome = Some(Outcome::Recovered);
+            return Some(at);
+        }
+        return None;
+    }
     if matches!(logged.entry.signal.what, What::RecoverySucceeded { .. }) {
         found.recovered_at = Some(at);
         found.outcome = Some(Outcome::Recovered);
@@ -182,6 +192,9 @@ fn sign(injection: &Injection, signal: &Signal) -> Option<Sign> {
     match (injection.kind, injection.victim) {
         (Kind::SessionKill, _) => session_death(signal),
         (Kind::ClaudeMdDelete, _) => missing(signal),
+        (Kind::OrchKill, _) => {
+            matches!(signal.what, What::OrchestratorStarted { .. }).then_some(Sign::Notice(Source::Effect))
+        }
         (Kind::StderrNull, Some(Victim::Git)) => git_failure(signal),
         (Kind::StderrNull, Some(Victim::Agent) | None) => agent_death(signal),
     }
@@ -238,8 +251,10 @@ fn silent(failure: &Failure, code: i32) -> bool {
 /// Whether this entry, of whatever time, is of the sort that tells of such a fault.
 #[must_use]
 pub fn tells_of(injection: &Injection, logged: &Logged) -> bool {
-    let of_project = injection.project.is_some() && logged.entry.signal.project_id == injection.project;
-    of_project && sign(injection, &logged.entry.signal).is_some()
+    let project = logged.entry.signal.project_id;
+    let of_project = injection.project.is_some() && project == injection.project;
+    let of_fleet = injection.kind == Kind::OrchKill && project.is_none();
+    (of_project || of_fleet) && sign(injection, &logged.entry.signal).is_some()
 }
 
 /// Whether this alarm, told in the time of this fault, may be about it.
@@ -252,7 +267,10 @@ pub fn explains(injection: &Injection, matched: &Matched, logged: &Logged) -> bo
         return false;
     }
     // How an incident goes on is the project's affair, whatever began it; that it fails is never explained.
-    let course = if let What::ProjectMoved { to, .. } = signal.what {
+    // Not if nothing of it was hurt: then there is no incident.
+    let course = if injection.kind == Kind::OrchKill {
+        false
+    } else if let What::ProjectMoved { to, .. } = signal.what {
         to != ProjectState::Failed
     } else {
         matches!(
@@ -300,6 +318,26 @@ mod tests {
         let found = matched(std::slice::from_ref(&fault), &journal).swap_remove(0);
         assert!(found.detected.is_some());
         assert_eq!(found.classified_as(FailureKind::SessionDied), None);
+    }
+
+    #[test]
+    fn a_killed_orchestrator_is_back_once_tmux_has_answered_and_explains_no_alarm() {
+        use orchestrator::domain::id::ProcessId;
+        let process = ProcessId { pid: 9, start: 9 };
+        let started = What::OrchestratorStarted { process, version: "1".to_owned(), unfinished: 1, unconfirmed: 0 };
+        let answered = What::TmuxAnswered { server: process, changed: false };
+        let fault = injection(1, Kind::OrchKill, 1, None, 5_000);
+        let story = Story::running(1).at(5_200).say(Signal::fleet(started));
+        let found = the_one(&fault, &story);
+        assert_eq!(found.detected.map(|detected| detected.at), Some(Timestamp(5_200_000)));
+        assert_eq!(found.outcome, None);
+        let story = story.at(5_300).say(Signal::fleet(answered)).at(5_310).session_killed(1);
+        let found = the_one(&fault, &story);
+        assert_eq!((found.outcome, found.recovered_at), (Some(Outcome::Recovered), Some(Timestamp(5_300_000))));
+        assert!(
+            !story.journal().iter().any(|logged| explains(&fault, &found, logged) && logged.entry.signal.is_alarm())
+        );
+        assert_eq!(the_one(&fault, &Story::running(1)).outcome, Some(Outcome::Missed));
     }
 
     #[test]

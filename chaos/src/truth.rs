@@ -187,6 +187,14 @@ impl Phase {
 }
 
 impl Truth {
+    /// How many faults took effect, if all of them are of kinds that hurt no project: nothing may fail or be recovered.
+    #[must_use]
+    pub fn harmless(&self) -> u64 {
+        let hurts = |kind: &Kind| kind.entry().detection.kind.is_some();
+        let confirmed = self.injections.iter().filter(|fault| fault.probe.is_ok()).count();
+        if self.kinds.iter().any(hurts) { 0 } else { confirmed as u64 }
+    }
+
     /// How many seconds agents lived during these phases, summed over agents.
     #[must_use]
     pub fn agent_seconds(&self, phases: &[Phase]) -> f64 {
@@ -207,6 +215,16 @@ impl Truth {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_that_hurt_nobody_count_only_if_there_are_no_others() {
+        let kill = crate::story::injection(1, Kind::OrchKill, 1, None, 5_000);
+        let truth = Truth { injections: vec![kill], kinds: [Kind::OrchKill].into(), ..Truth::default() };
+        assert_eq!(truth.harmless(), 1);
+        let kinds = [Kind::OrchKill, Kind::SessionKill].into();
+        assert_eq!(Truth { kinds, ..truth }.harmless(), 0);
+        assert_eq!(Truth::default().harmless(), 0);
+    }
 
     #[test]
     fn agent_seconds_count_only_what_lies_in_a_phase() {

@@ -93,7 +93,9 @@ impl Checker for Budget {
         }
     }
 
-    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+    fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
+        // Where nothing had to be recovered, that nothing was is what there is to find.
+        self.tally.held(evidence.truth.harmless());
         self.tally.verdict("nothing ever had to be recovered")
     }
 }

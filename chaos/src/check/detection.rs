@@ -34,7 +34,11 @@ impl Detection {
 
     fn classified(&mut self, fault: &Injection, matched: &Matched, at: Timestamp, bound: Span) {
         let who = fault.to_string();
-        let due = fault.kind.due(fault.victim);
+        let Some(due) = fault.kind.due(fault.victim) else {
+            let named = matched.named.first();
+            self.tally.check(named.is_none(), || format!("{who} was called a failure: {named:?}"));
+            return;
+        };
         let right = matched.named.iter().find(|named| named.kind == due);
         self.tally.check(right.is_some(), || {
             let named = matched.named.first().map_or("nothing".to_owned(), |named| format!("{:?}", named.kind));

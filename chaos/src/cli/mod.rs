@@ -5,6 +5,7 @@ mod faults;
 mod output;
 mod progress;
 mod run;
+mod soak;
 mod value;
 
 pub use exit::Exit;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Break things, and judge what comes of it
     Run(run::RunArgs),
+    /// Kill the orchestrator again and again under load, and count what is lost by it
+    Soak(soak::SoakArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
     /// Show the catalogue of faults
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
 fn ended(command: &Command) -> Exit {
     match command {
         Command::Run(args) => run::run(args),
+        Command::Soak(args) => soak::soak(args),
         Command::Replay(args) => run::replay(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
@@ -141,6 +145,8 @@ mod tests {
             &["run", "--mode", "sim"],
             &["run", "--seed", "-1"],
             &["shrink"],
+            &["soak", "--kills", "0"],
+            &["soak", "--projects", "1"],
             &["replay"],
         ] {
             let args = std::iter::once("orch-chaos").chain(wrong.iter().copied());

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where reports go unless told otherwise.
-const REPORTS: &str = "chaos-report";
+pub(super) const REPORTS: &str = "chaos-report";
 
 /// The modes that this version plays.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -46,7 +46,7 @@ pub(super) struct RunArgs {
     /// How many roles each project has
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=ROLES_MAX as i64))]
     roles: u32,
-    /// Draw only the kinds that are named, by weight; repeatable [default: every kind, equally]
+    /// Draw only the kinds that are named, by weight; repeatable [default: every kind but orch_kill, equally]
     #[arg(long = "fault", value_name = "KIND[=WEIGHT]", value_parser = value::weighted)]
     faults: Vec<(Kind, u32)>,
     /// Print the schedule and stop
@@ -106,7 +106,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         Err(why) => return failed(Exit::Unexpected, &why),
     };
     let weights: BTreeMap<Kind, u32> = if args.faults.is_empty() {
-        Kind::ALL.iter().map(|kind| (*kind, 1)).collect()
+        Kind::DRAWN.iter().map(|kind| (*kind, 1)).collect()
     } else {
         args.faults.iter().copied().collect()
     };
@@ -127,7 +127,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Exit {
     }
 }
 
-fn failed(exit: Exit, why: &str) -> Exit {
+pub(super) fn failed(exit: Exit, why: &str) -> Exit {
     error(why);
     exit
 }
@@ -198,7 +198,7 @@ fn told(finished: &Finished, place: &str, json: bool) -> Exit {
 }
 
 /// Lets SIGINT and SIGTERM end the run in order. A second one ends it at once; the guard then cleans up.
-fn listen(stop: &Arc<Stop>) -> Result<(), String> {
+pub(super) fn listen(stop: &Arc<Stop>) -> Result<(), String> {
     let text = |error: std::io::Error| format!("handle signals: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(text)?;
     let (mut interrupt, mut terminate) = {

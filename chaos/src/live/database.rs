@@ -100,6 +100,26 @@ impl Database {
         Ok(unfinished.into_iter().filter_map(|project| project.session).map(|session| session.token.0).collect())
     }
 
+    /// Every token that an unfinished project's agents have or had.
+    pub(super) fn agent_tokens(&self) -> Result<BTreeSet<String>, String> {
+        let tokens = self.unfinished()?.into_iter().flat_map(|project| {
+            let of_roles = project.roles.into_iter().filter_map(|role| role.token);
+            of_roles.chain(project.stale).collect::<Vec<_>>()
+        });
+        Ok(tokens.map(|token| token.0).collect())
+    }
+
+    /// The names of the effects that were intended for these projects and whose outcome is unknown.
+    pub(super) fn open_intents(&self, projects: &[ProjectRow]) -> Result<BTreeSet<String>, String> {
+        let store = self.open()?;
+        let mut open = BTreeSet::new();
+        for project in projects.iter().filter(|project| !project.state.is_terminal()) {
+            let rows = store.outbox_rows(project.id).map_err(|error| error.to_string())?;
+            open.extend(rows.into_iter().filter(|row| row.resolved.is_none()).map(|row| row.effect));
+        }
+        Ok(open)
+    }
+
     /// The effects in the outbox of those projects.
     pub(super) fn effects(&self, projects: &[ProjectRow]) -> Result<Vec<(EffectId, String)>, String> {
         let store = self.open()?;

@@ -19,8 +19,8 @@ use orchestrator::domain::id::ProjectId;
 use orchestrator::domain::state::ProjectState;
 use orchestrator::domain::time::{Span, Timestamp};
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ pub(super) struct Stage<'a> {
     pub(super) planted: &'a Planted,
     pub(super) sandbox: &'a Sandbox,
     pub(super) orch: &'a Orch,
-    pub(super) serve: &'a Serve,
+    pub(super) serve: &'a Mutex<Serve>,
     pub(super) database: &'a Database,
     pub(super) tmux: &'a Tmux,
     pub(super) clock: &'a Clock,
@@ -91,7 +91,7 @@ impl Stage<'_> {
     }
 
     fn go_on(&self, directed: &mut Directed) -> Result<(), Cut> {
-        if let Some(why) = self.serve.ended() {
+        if let Some(why) = self.serve().ended() {
             directed.trouble.push(why);
             return Err(Cut);
         }
@@ -100,7 +100,11 @@ impl Stage<'_> {
 
     /// Waits; neither a dead orchestrator nor a run that is cut short is waited for.
     fn wait(&self, within: Duration, mut ready: impl FnMut() -> bool) -> Waited {
-        self.stop.wait(Instant::now() + within, || self.serve.ended().is_some() || ready())
+        self.stop.wait(Instant::now() + within, || self.serve().ended().is_some() || ready())
+    }
+
+    fn serve(&self) -> MutexGuard<'_, Serve> {
+        self.serve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn submitted(&self, id: ProjectId) -> Submitted {
@@ -194,7 +198,7 @@ impl Stage<'_> {
     fn injector(&self) -> Injector<'_> {
         let hand = if self.planted.idle { Hand::Idle } else { Hand::Real };
         let (sandbox, orch, tmux) = (self.sandbox, self.orch, self.tmux);
-        Injector { hand, sandbox, orch, tmux, clock: self.clock, stop: self.stop }
+        Injector { hand, sandbox, orch, serve: self.serve, tmux, clock: self.clock, stop: self.stop }
     }
 
     fn hit(&self, planned: &Planned, id: Option<ProjectId>, frozen: &AtomicBool) -> Injection {
@@ -208,10 +212,10 @@ impl Stage<'_> {
         match self.planted.frozen_during {
             Some((kind, time)) if kind == planned.kind && !frozen.swap(true, Ordering::SeqCst) => {
                 // If it cannot be frozen, the test that planted this sees a run that passes.
-                let _ = self.serve.freeze();
+                let _ = self.serve().freeze();
                 let injection = self.injector().hit(planned, project, &target);
                 thread::sleep(time);
-                let _ = self.serve.thaw();
+                let _ = self.serve().thaw();
                 injection
             }
             Some(_) | None => self.injector().hit(planned, project, &target),
@@ -225,7 +229,8 @@ impl Stage<'_> {
             found = self.database.fitness(project);
             matches!(found, Ok(Fitness::Fit(_) | Fitness::Never(_)))
         });
-        if let Some(why) = self.serve.ended() {
+        let ended = self.serve.lock().unwrap_or_else(std::sync::PoisonError::into_inner).ended();
+        if let Some(why) = ended {
             return Err(why);
         }
         match (found?, waited) {

@@ -6,8 +6,8 @@
 use super::clock::Clock;
 use super::command::run;
 use super::database::{Target, TargetRole};
-use super::orch::Orch;
-use super::process::{Environ, Held, identify};
+use super::orch::{Orch, Serve};
+use super::process::{Environ, Held, identify, is_alive};
 use super::sandbox::Sandbox;
 use super::stop::{Stop, Waited};
 use super::tmux::Tmux;
@@ -21,10 +21,15 @@ use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long an effect may take to show.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(3);
+/// How long it is tried to start the orchestrator again.
+const RESTART_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries.
+const RESTART_PAUSE: Duration = Duration::from_millis(20);
 /// How long a project that was enqueued under an armed fault may take to come to its first `git worktree add`.
 const CLAIM_WITHIN: Duration = Duration::from_secs(30);
 
@@ -43,6 +48,7 @@ pub(super) struct Injector<'a> {
     pub(super) hand: Hand,
     pub(super) sandbox: &'a Sandbox,
     pub(super) orch: &'a Orch,
+    pub(super) serve: &'a Mutex<Serve>,
     pub(super) tmux: &'a Tmux,
     pub(super) clock: &'a Clock,
     pub(super) stop: &'a Stop,
@@ -70,6 +76,7 @@ impl Injector<'_> {
             (Kind::SessionKill, _, _) => self.kill_session(target),
             (Kind::ClaudeMdDelete, _, Some(role)) => self.delete_claude_md(role),
             (Kind::StderrNull, Some(Victim::Agent), Some(role)) => self.silence_agent(target, role),
+            (Kind::OrchKill, _, _) => self.kill_orchestrator(target),
             (Kind::ClaudeMdDelete | Kind::StderrNull, _, _) => refused("it names nobody to hit"),
         };
         carried_out(planned, Some(project), role.map(|role| role.name.clone()), done)
@@ -108,6 +115,33 @@ impl Injector<'_> {
                 format!("{alive} of {} agents still live, and its token is {}listed", agents.len(), not(listed))
             }),
         )
+    }
+
+    /// Whoever asks for the orchestrator meanwhile waits: it is either there or being started.
+    fn kill_orchestrator(&self, target: &Target) -> Done {
+        let mut serve = self.serve.lock().unwrap_or_else(PoisonError::into_inner);
+        let agents: Vec<&TargetRole> = target.roles.iter().filter(|role| is_alive(role.process)).collect();
+        let at = self.clock.now();
+        if self.hand == Hand::Idle {
+            return (Some(at), Err("the orchestrator lives on".to_owned()));
+        } else if let Err(why) = serve.kill() {
+            return (Some(at), Err(why));
+        }
+        let deadline = Instant::now() + RESTART_WITHIN;
+        let again = loop {
+            // The lock may outlive the killed one by a moment; what that costs, counts.
+            match self.orch.serve(&self.sandbox.dir().join("serve.log")) {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(RESTART_PAUSE),
+                other => break other,
+            }
+        };
+        match again {
+            Ok(again) => *serve = again,
+            Err(why) => return (Some(at), Err(why)),
+        }
+        let gone: Vec<&str> =
+            agents.iter().filter(|role| !is_alive(role.process)).map(|role| role.name.0.as_str()).collect();
+        (Some(at), confirmed(gone.is_empty(), || format!("agents died with it: {}", gone.join(", "))))
     }
 
     fn delete_claude_md(&self, role: &TargetRole) -> Done {

@@ -17,10 +17,12 @@ mod play;
 mod process;
 mod sample;
 mod sandbox;
+mod soak;
 mod stop;
 mod tmux;
 
 pub use doctor::{Ground, examine};
 pub use guard::{SUBCOMMAND as GUARD, watch};
 pub use play::{Config, Finished, LiveError, Planted, Step, run_live};
+pub use soak::{Soak, SoakStep, Soaked, Zero, run_soak};
 pub use stop::{STOP_FILE, Stop, Why};

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,6 +114,21 @@ impl Orch {
 
     /// Starts serving, and waits until it says that it is ready.
     pub(super) fn serve(&self, log: &Path) -> Result<Serve, String> {
+        let mut serve = self.spawn_serve(log)?;
+        let deadline = Instant::now() + READY_DEADLINE;
+        while !self.is_ready(&mut serve) {
+            if let Some(why) = serve.ended() {
+                return Err(why);
+            } else if Instant::now() >= deadline {
+                return Err(format!("orch serve was not ready within {} s", READY_DEADLINE.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(serve)
+    }
+
+    /// Starts serving, and waits for nothing.
+    pub(super) fn spawn_serve(&self, log: &Path) -> Result<Serve, String> {
         let to = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut command = self.command(&["serve"]);
         // A group of its own: the terminal's Ctrl-C is for the harness, which stops it in order.
@@ -121,21 +136,17 @@ impl Orch {
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
         let held = identify(child.id()).and_then(|id| Held::of(id).ok().flatten());
         let held = held.ok_or_else(|| format!("orch serve ended at once: {}", last_words(log)))?;
-        let mut serve = Serve { child: Mutex::new(child), held, log: log.to_owned(), http: None };
-        let ready = self.home.join("run/serve.json");
-        let deadline = Instant::now() + READY_DEADLINE;
-        loop {
-            let said = fs::read_to_string(&ready).ok().and_then(|text| serde_json::from_str::<Ready>(&text).ok());
-            if let Some(said) = said.filter(|said| said.pid == serve.held.id.pid) {
-                serve.http = said.http.and_then(|address| address.parse().ok());
-                return Ok(serve);
-            } else if let Some(why) = serve.ended() {
-                return Err(why);
-            } else if Instant::now() >= deadline {
-                return Err(format!("orch serve was not ready within {} s", READY_DEADLINE.as_secs()));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        Ok(Serve { child: Mutex::new(child), held, log: log.to_owned(), http: None })
+    }
+
+    /// Whether it has said that it is ready.
+    pub(super) fn is_ready(&self, serve: &mut Serve) -> bool {
+        let said = fs::read_to_string(self.home.join("run/serve.json")).ok();
+        let said = said.and_then(|text| serde_json::from_str::<Ready>(&text).ok());
+        // What a predecessor that was killed has left there names another process.
+        let Some(said) = said.filter(|said| said.pid == serve.held.id.pid) else { return false };
+        serve.http = said.http.and_then(|address| address.parse().ok());
+        true
     }
 }
 
@@ -147,6 +158,23 @@ impl Serve {
             Ok(None) => None,
             Ok(Some(status)) => Some(format!("orch serve ended unasked: {status}: {}", last_words(&self.log))),
             Err(error) => Some(format!("orch serve cannot be waited for: {error}")),
+        }
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.held.id.pid
+    }
+
+    /// Kills it, and sees by its exit status that it was this that ended it.
+    pub(super) fn kill(&mut self) -> Result<(), String> {
+        self.held.signal(Signal::KILL).map_err(|error| error.to_string())?;
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let status = child.wait().map_err(|error| error.to_string())?;
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            Ok(())
+        } else {
+            Err(format!("orch serve had ended by itself: {status}: {}", last_words(&self.log)))
         }
     }
 

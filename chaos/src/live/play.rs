@@ -162,7 +162,7 @@ fn bring_home(
     let wall = jiff::Timestamp::now().to_string();
     let orch = Orch::new(&config.orch, sandbox)?;
     orch.init(&sandbox.config_text(&config.schedule))?;
-    let serve = orch.serve(&sandbox.dir().join("serve.log"))?;
+    let serve = Mutex::new(orch.serve(&sandbox.dir().join("serve.log"))?);
     let database = Database::of(&sandbox.home());
     let clock = Clock::of(database.path())?;
     let from = clock.now();
@@ -180,6 +180,7 @@ fn bring_home(
         let schedule = &config.schedule;
         Stage { schedule, planted, sandbox, orch, serve, database, tmux, clock, journal, sampler, stop, tell }.direct()
     });
+    let serve = serve.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let metrics = serve.scrape().unwrap_or_else(|why| format!("# {why}\n"));
     let stopped = serve.stop().err().filter(|why| !directed.trouble.contains(why));
     directed.trouble.extend(stopped);
@@ -202,7 +203,8 @@ fn bring_home(
     Ok((played, Home { events, metrics }))
 }
 
-struct Over<'a>(&'a AtomicBool);
+/// Says on every way out that it is over.
+pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -210,7 +212,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn every(pause: Duration, over: &AtomicBool, mut work: impl FnMut()) {
+pub(super) fn every(pause: Duration, over: &AtomicBool, mut work: impl FnMut()) {
     while !over.load(Ordering::SeqCst) {
         work();
         thread::sleep(pause);

@@ -75,6 +75,12 @@ fn is_over(state: char) -> bool {
     matches!(state, 'Z' | 'X' | 'x')
 }
 
+/// The number of a process's parent.
+pub(super) fn parent(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// State and start time: fields 3 and 22 of `/proc/PID/stat`. The name, field 2, may hold anything, also blanks and
 /// parentheses; so the fields are counted from its last parenthesis.
 fn stat(pid: u32) -> Option<(char, u64)> {
@@ -136,6 +142,7 @@ mod tests {
         let mut child = sleeper(&mark);
         let found = marked(MARK, &mark);
         assert_eq!(found.iter().map(|(id, _)| id.pid).collect::<Vec<_>>(), [child.id()]);
+        assert_eq!(parent(child.id()), Some(std::process::id()));
         assert!(marked(MARK, &mark[..mark.len() - 1]).is_empty());
         let held = Held::of(found[0].0).expect("pidfd").expect("alive");
         assert!(!held.ended_by(Instant::now()));

@@ -124,7 +124,8 @@ impl Sampler {
     }
 }
 
-fn incarnation(environ: &Environ) -> Option<Incarnation> {
+/// Whose process it is, if it is an agent's.
+pub(super) fn incarnation(environ: &Environ) -> Option<Incarnation> {
     Some(Incarnation {
         project: ProjectId(environ.get("ORCH_PROJECT")?.parse().ok()?),
         role: RoleName(environ.get("ORCH_ROLE")?.to_owned()),

@@ -23,6 +23,23 @@ const GIT_DEADLINE: Duration = Duration::from_secs(30);
 const WORKER: &str = include_str!("../../../fixtures/agents/worker.sh");
 const GIT_SHIM: &str = include_str!("../../../fixtures/bin/git-shim.sh");
 
+/// What an agent has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Steps, each a commit.
+    pub(super) steps: u64,
+    /// The pause after each.
+    pub(super) step_ms: u64,
+    /// Whether it then waits until the agents are let finish.
+    pub(super) waits: bool,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { steps: 2, step_ms: 300, waits: true }
+    }
+}
+
 /// The folder of a run.
 #[derive(Debug)]
 pub(super) struct Sandbox {
@@ -68,7 +85,7 @@ impl Sandbox {
         put(&self.bin().join("git"), &git, 0o700)?;
         for project in 0..schedule.projects {
             self.repository(project)?;
-            put(&self.spec(project), &self.spec_text(project), 0o600)?;
+            put(&self.spec(project), &self.spec_text(project, &Work::default()), 0o600)?;
         }
         Ok(())
     }
@@ -94,12 +111,19 @@ impl Sandbox {
         run(command.args(args), GIT_DEADLINE)?.ok(&format!("git {}", args.first().unwrap_or(&"")))
     }
 
-    fn spec_text(&self, project: u32) -> String {
+    /// One more spec, of other work in the repository of that project; where it lies.
+    pub(super) fn write_spec(&self, number: u64, project: u32, work: &Work) -> Result<PathBuf, String> {
+        let path = self.dir.join(format!("specs/work-{number}.toml"));
+        put(&path, &self.spec_text(project, work), 0o600)?;
+        Ok(path)
+    }
+
+    fn spec_text(&self, project: u32, work: &Work) -> String {
         let text = |path: &Path| path.display().to_string();
-        let brief = format!(
-            "# Work of project {project}\n\nwork-steps: 2\nstep-ms: 300\nwait-for: {}\nfinish: done\n",
-            text(&self.gate())
-        );
+        let Work { steps, step_ms, waits } = work;
+        let gate = if *waits { format!("wait-for: {}\n", text(&self.gate())) } else { String::new() };
+        let brief =
+            format!("# Work of project {project}\n\nwork-steps: {steps}\nstep-ms: {step_ms}\n{gate}finish: done\n");
         let role = |name: &RoleName| {
             let claude_md = format!("# {name}\n\nYou are {name} of project {project}. Commit small steps.\n");
             format!(

@@ -107,7 +107,7 @@ fn line(fault: &Injection, matched: &Matched, start: Timestamp) -> FaultLine {
         effect,
         detected_at_ms: matched.detected.map(|detected| since_start(detected.at)),
         detected_by: matched.detected.map(|detected| detected.by.name().to_owned()),
-        classified_as: matched.classified_as(fault.kind.due(fault.victim)),
+        classified_as: fault.kind.due(fault.victim).and_then(|due| matched.classified_as(due)),
         recovered_at_ms: matched.recovered_at.map(since_start),
         outcome: matched.outcome,
     }

@@ -15,7 +15,7 @@ fn out(output: &Output) -> String {
 fn help_shows_what_there_is_and_how_it_ends() {
     let said = chaos(&["--help"]);
     assert_eq!(said.status.code(), Some(0));
-    for expected in ["run", "replay", "faults", "report", "doctor", "  3  an invariant was violated"] {
+    for expected in ["run", "soak", "replay", "faults", "report", "doctor", "  3  an invariant was violated"] {
         assert!(out(&said).contains(expected), "{expected} is not in\n{}", out(&said));
     }
     for absent in ["shrink", "sweep", "planted", "guard"] {
@@ -32,6 +32,7 @@ fn a_refusal_is_one_line_and_exit_2() {
         &["run", "--fault", "session_kill=x"],
         &["run", "--fault", "session_kill=0"],
         &["run", "--nonsense"],
+        &["soak", "--kills", "0"],
         &["replay", "no-such-file"],
         &["report", "no-such-folder"],
         &["nonsense"],

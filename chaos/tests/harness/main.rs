@@ -3,3 +3,4 @@
 mod command_line;
 mod ground;
 mod live;
+mod soak;
