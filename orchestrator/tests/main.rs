@@ -4,5 +4,6 @@ mod breaker;
 mod flows;
 mod incidents;
 mod scripted;
+mod silence;
 mod states;
 mod store_contract;

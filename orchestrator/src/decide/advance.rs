@@ -7,6 +7,7 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::id::Epoch;
 use crate::domain::project::{Project, Role, SessionIs, SessionRef, Worktree};
 use crate::domain::signal::What;
+use crate::domain::silence::Vigil;
 use crate::domain::spec::RoleSpec;
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
 use crate::validate::{brief, judge};
@@ -189,6 +190,7 @@ fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) {
             role.started_at = None;
             role.briefs_sent = 0;
             role.ack_due = None;
+            role.vigil = Vigil::default();
         }
         draft.role_step(index, RoleEvent::Launched);
     }

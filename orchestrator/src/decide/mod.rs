@@ -11,11 +11,13 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod advance;
+mod credit;
 mod draft;
 mod fault;
 mod observe;
 mod report;
 mod settle;
+mod silence;
 
 use crate::domain::decision::Decision;
 use crate::domain::event::{Event, Happened};
@@ -65,6 +67,8 @@ fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_,
     let Some(project) = cursor.fleet().project(id) else { return };
     let mut draft = Draft::new(cursor, project.clone());
     part(&mut draft);
+    credit::tidy(&mut draft);
+    silence::arm(&mut draft);
     draft.close();
 }
 
@@ -85,6 +89,7 @@ fn sweep(cursor: &mut Cursor<'_>) {
     cursor.order_list_panes();
     each(cursor, |draft| {
         observe::look_at_all(draft);
+        silence::sample(draft);
         advance::advance(draft);
     });
 }

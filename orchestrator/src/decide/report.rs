@@ -1,8 +1,10 @@
 //! What agents say of themselves.
 
 use super::advance;
+use super::credit;
 use super::draft::{Cursor, Draft};
 use super::fault;
+use super::silence;
 use super::with;
 use crate::domain::event::Report;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
@@ -46,6 +48,7 @@ fn take(draft: &mut Draft<'_, '_>, index: usize, report: &Report) {
         return;
     }
     note_progress(draft, index);
+    silence::reported(draft, index, report);
     match report {
         Report::Ack => acknowledged(draft, index),
         Report::Progress(_) => step_if_legal(draft, index, RoleEvent::Progressed),
@@ -56,6 +59,10 @@ fn take(draft: &mut Draft<'_, '_>, index: usize, report: &Report) {
         }
         Report::Done(text) => done(draft, index, report, text.clone()),
         Report::Fail(text) => failed(draft, index, report, text),
+        Report::Credit(seconds) => credit::spent(draft, index, *seconds),
+    }
+    if matches!(report, Report::Ack | Report::Progress(_) | Report::Done(_)) {
+        credit::back(draft, index);
     }
 }
 
@@ -80,7 +87,7 @@ fn step_if_legal(draft: &mut Draft<'_, '_>, index: usize, event: RoleEvent) {
     }
 }
 
-fn tell(draft: &mut Draft<'_, '_>, index: usize, report: &Report, text: Option<String>) {
+pub(super) fn tell(draft: &mut Draft<'_, '_>, index: usize, report: &Report, text: Option<String>) {
     draft.tell_role(index, What::AgentReported { kind: report.name().to_owned(), text });
 }
 

@@ -114,6 +114,7 @@ CREATE TABLE role (
     briefs_sent     INTEGER NOT NULL DEFAULT 0,
     ack_due_us      INTEGER,
     progress_us     INTEGER,
+    vigil           TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(vigil)),
     PRIMARY KEY (project_id, name),
     CHECK ((pid IS NULL) = (pid_start IS NULL)),
     CHECK (state IN ('absent', 'dead') OR token IS NOT NULL)
