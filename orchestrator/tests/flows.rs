@@ -254,6 +254,23 @@ fn an_unacknowledged_brief_is_handed_over_again_before_anybody_is_blamed() {
     assert_eq!(count(&story, started), 0);
 }
 
+/// A trust prompt swallows the brief: the agent is not deaf, it waits for a person, however long that takes.
+#[test]
+fn who_asks_for_a_person_before_its_brief_is_neither_briefed_nor_deaf() {
+    let mut story = Story::begin("Prompt", &["developer"], Policy::default());
+    story.core.env().script.deaf = true;
+    story.run(SECOND);
+    story.core.env().report("developer", SECOND, Report::NeedsInput(Some("trust this folder?".to_owned())));
+    story.run(SECOND * 7_200);
+    assert_eq!((state(&story), role(&story, "developer")), (Some(ProjectState::Briefing), RoleState::Starting));
+    assert_eq!(count(&story, |what| matches!(what, What::BriefHanded { .. })), 1);
+    story.core.env().script.deaf = false;
+    story.core.env().report("developer", SECOND, Report::Progress(None));
+    story.run(SECOND * 60);
+    assert_eq!(count(&story, |what| matches!(what, What::BriefHanded { .. })), 2, "the prompt had swallowed it");
+    assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Running), 0));
+}
+
 #[test]
 fn an_agent_that_gives_up_fails_its_project_in_its_own_words() {
     let mut story = running();

@@ -8,6 +8,7 @@ mod incidents;
 mod one_writer;
 mod operator;
 mod scripted;
+mod silence;
 mod states;
 mod store_contract;
 mod store_trouble;

@@ -13,6 +13,7 @@ use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Seq, Token};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::{Pin, Project};
 use orchestrator::domain::signal::Entry;
+use orchestrator::domain::silence::Sample;
 use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
 use orchestrator::domain::time::{Now, Span, Timestamp, WallTime};
 use orchestrator::env::{Env, SpoolItem};
@@ -25,6 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const EFFECT: Span = Span::from_millis(2);
 /// How long an agent takes to acknowledge its brief.
 const ACK: Span = Span::from_millis(5);
+
+/// What a sample finds of an agent that does nothing.
+const STILL: Sample = Sample { output: 7, cpu_ticks: 3 };
 
 /// An agent of the scripted world.
 #[derive(Debug, Clone)]
@@ -50,6 +54,12 @@ pub(crate) struct Script {
     pub(crate) deaf: bool,
     /// By role, a file that its hooks cannot be added to.
     pub(crate) left: BTreeMap<String, LeftAlone>,
+    /// What a sample finds of each role; what is not named never changes.
+    pub(crate) samples: BTreeMap<String, Sample>,
+    /// CPU in percent that each role uses between any two samples.
+    pub(crate) cpu_percent: BTreeMap<String, u64>,
+    /// The lines that agents were nudged with, as (role, line).
+    pub(crate) nudges: Vec<(String, String)>,
 }
 
 pub(crate) struct World {
@@ -212,6 +222,20 @@ impl World {
                 }
                 Fact::BriefHanded
             }
+            Effect::Nudge { line, .. } => {
+                let role = ordered.role.as_ref().map(ToString::to_string).unwrap_or_default();
+                // The terminal echoes the line, as a real one does.
+                self.script.samples.entry(role.clone()).or_insert(STILL).output += 1;
+                self.script.nudges.push((role, line.clone()));
+                Fact::Nudged
+            }
+            Effect::Sample { .. } => {
+                let role = ordered.role.as_ref().map(ToString::to_string).unwrap_or_default();
+                let percent = self.script.cpu_percent.get(&role).copied().unwrap_or(0);
+                let mut sample = self.script.samples.get(&role).copied().unwrap_or(STILL);
+                sample.cpu_ticks += self.at.0 * percent / 1_000_000;
+                Fact::Sampled(sample)
+            }
             Effect::Collect { session, session_token, process, started_at, server, .. } => {
                 let agent = self.agents.iter().find(|agent| Some(agent.process) == *process);
                 Fact::Collected(Box::new(Remains {
@@ -310,12 +334,17 @@ pub(crate) struct Story {
 impl Story {
     /// One project with these roles, running.
     pub(crate) fn begin(title: &str, roles: &[&str], policy: Policy) -> Self {
+        Self::begin_with(&spec(title, roles), policy)
+    }
+
+    /// One project as specified.
+    pub(crate) fn begin_with(spec: &Spec, policy: Policy) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut store = Store::open(&home.path().join("orch.db"), Mode::Create).expect("a store");
         store.set_installation("0042").expect("an installation mark");
         let mut world = World::new();
         let now = world.now();
-        store.enqueue(&spec(title, roles), &now).expect("accepted");
+        store.enqueue(spec, &now).expect("accepted");
         let told = store.entries_after(Seq(0), 10).expect("a journal");
         let (core, _) = Core::open(store, world, policy).expect("a core");
         let mut story = Self { core, told, _home: home };

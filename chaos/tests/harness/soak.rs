@@ -3,11 +3,6 @@
 use crate::ground::{CHAOS, alone, folder, orch, processes_naming};
 use std::process::Command;
 
-/// A start that comes at the very moment of a kill may find the lock held: a child that the killed one was just making
-/// has its descriptor until it becomes its program. The soak starts again, and counts it; a test that is to say the
-/// same every time does not judge it.
-const NOT_JUDGED: &str = "starts refused";
-
 #[test]
 fn a_killed_orchestrator_is_a_fault_of_a_run() {
     let _alone = alone();
@@ -34,10 +29,10 @@ fn a_short_soak_counts_nothing_but_zeros_and_leaves_nothing() {
     assert_eq!(figures["kills"], 8, "{said}");
     let zeros = figures["zeros"].as_array().expect("zeros");
     let red: Vec<_> = zeros.iter().filter(|zero| zero["found"] != serde_json::json!([])).collect();
-    assert!(red.iter().all(|zero| zero["name"] == NOT_JUDGED), "{said}");
+    assert!(red.is_empty(), "{said}");
     assert!(zeros.iter().all(|zero| zero["trials"].as_u64().is_some_and(|trials| trials > 0)), "{said}");
     assert_eq!((&figures["trouble"], &figures["left"]), (&serde_json::json!([]), &serde_json::json!([])), "{said}");
-    assert_eq!(done.status.code(), Some(if red.is_empty() { 0 } else { 3 }), "{said}");
+    assert_eq!(done.status.code(), Some(0), "{said}");
     assert_eq!(processes_naming(temporary.path()), Vec::<String>::new());
     assert_eq!(std::fs::read_dir(temporary.path()).expect("listed").count(), 0);
 }

@@ -6,6 +6,7 @@
 use super::exit::{CliError, Exit};
 use super::output;
 use crate::domain::event::Report;
+use crate::domain::silence;
 use crate::env::{clock, live};
 use crate::spool::{self, Record};
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ pub enum Says {
     Ack,
     /// It goes on
     Progress {
+        /// A tool is started, and may run for long without a word; or it has ended
+        #[arg(long, value_name = "WHAT", value_enum)]
+        tool: Option<Tool>,
         /// What it does
         #[arg(value_name = "TEXT", allow_hyphen_values = true)]
         text: Option<String>,
@@ -50,6 +54,15 @@ pub enum Says {
         #[arg(value_name = "TEXT", allow_hyphen_values = true)]
         text: Option<String>,
     },
+    /// It is out of credit; the project rests until there is some again, by default for an hour
+    Credit {
+        /// Until when, such as 2026-01-31T14:00:00Z
+        #[arg(long, value_name = "TIME", conflicts_with = "lasting")]
+        until: Option<jiff::Timestamp>,
+        /// For how long, such as 90m
+        #[arg(long = "for", id = "lasting", value_name = "DURATION")]
+        lasting: Option<jiff::SignedDuration>,
+    },
     /// Become the agent: checks what the launch needs, then executes it
     #[command(hide = true)]
     Exec {
@@ -65,14 +78,39 @@ impl Says {
     pub fn report(&self) -> Option<Report> {
         match self {
             Self::Ack => Some(Report::Ack),
-            Self::Progress { text } => Some(Report::Progress(text.clone())),
+            Self::Progress { tool, text } => Some(Report::Progress(tool_text(*tool, text.as_deref()))),
             Self::Done { summary } => Some(Report::Done(summary.clone())),
             Self::Fail { reason } => Some(Report::Fail(reason.clone())),
             Self::Idle => Some(Report::Idle),
             Self::NeedsInput { text } => Some(Report::NeedsInput(text.clone())),
+            Self::Credit { until, lasting } => {
+                let now = clock::wall_us() / 1_000_000;
+                let seconds = until.map(|until| until.as_second() - now).or(lasting.map(|span| span.as_secs()));
+                // What lies in the past is over at once; the limits are the orchestrator's.
+                Some(Report::Credit(seconds.map(|seconds| u64::try_from(seconds).unwrap_or(0))))
+            }
             Self::Exec { .. } => None,
         }
     }
+}
+
+/// What may be told of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tool {
+    /// It is started
+    Start,
+    /// It has ended
+    End,
+}
+
+/// The text of a progress record: of a tool it says so in its first words.
+fn tool_text(tool: Option<Tool>, text: Option<&str>) -> Option<String> {
+    let Some(tool) = tool else { return text.map(str::to_owned) };
+    let what = match tool {
+        Tool::Start => silence::TOOL_START,
+        Tool::End => silence::TOOL_END,
+    };
+    Some(text.map_or_else(|| what.to_owned(), |text| format!("{what} {text}")))
 }
 
 /// Writes the report into the spool, or becomes the agent.

@@ -276,6 +276,12 @@ mod tests {
         assert_eq!(said(&["fail", "--reason", "no key"]), Some(Report::Fail("no key".to_owned())));
         assert_eq!(said(&["idle"]), Some(Report::Idle));
         assert_eq!(said(&["needs-input", "which?"]), Some(Report::NeedsInput(Some("which?".to_owned()))));
+        let tool = |what: &str| Some(Report::Progress(Some(what.to_owned())));
+        assert_eq!(said(&["progress", "--tool", "start", "Bash"]), tool("tool: start Bash"));
+        assert_eq!(said(&["progress", "--tool", "end"]), tool("tool: end"));
+        assert_eq!(said(&["credit"]), Some(Report::Credit(None)));
+        assert_eq!(said(&["credit", "--for", "90m"]), Some(Report::Credit(Some(5_400))));
+        assert_eq!(said(&["credit", "--until", "2000-01-01T00:00:00Z"]), Some(Report::Credit(Some(0))));
         assert_eq!(said(&["exec", "--manifest", "x"]), None);
     }
 

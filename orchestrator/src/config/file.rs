@@ -121,6 +121,8 @@ const LIMITS: &[Limit] = &[
     limit!(probes_max, u32, 1..=100, "half-open probes that may fail before the project is failed"),
     limit!(ack_s, u64, 1..=86_400, "seconds an agent has to acknowledge its brief"),
     limit!(brief_max, u32, 1..=100, "how often the brief is handed over before the agent counts as deaf"),
+    limit!(stall_s, u64, 1..=604_800, "seconds an agent that reports progress may be silent before it counts as hung"),
+    limit!(stall_tool_s, u64, 1..=604_800, "the same while a tool of its runs, or while it rests without being done"),
 ];
 
 impl Config {
@@ -343,7 +345,7 @@ mod tests {
     fn every_key_can_be_set() {
         let content = "http = '[::1]:8080'\ntmux = '/opt/tmux'\ngit = 'git2'\nsweep_s = 1\nallow_env = ['CI', 'HTTP_PROXY']\n\
                        [policy]\nmax_active = 7\nbreaker_max = 1\nbreaker_window_s = 2\nbackoff_base_s = 3\n\
-                       backoff_cap_s = 4\nprobes_max = 5\nack_s = 6\nbrief_max = 8\n";
+                       backoff_cap_s = 4\nprobes_max = 5\nack_s = 6\nbrief_max = 8\nstall_s = 9\nstall_tool_s = 10\n";
         let config = read(content.as_bytes(), 0o640).expect("a configuration");
         let policy = Policy {
             max_active: 7,
@@ -354,6 +356,8 @@ mod tests {
             probes_max: 5,
             ack_s: 6,
             brief_max: 8,
+            stall_s: 9,
+            stall_tool_s: 10,
         };
         assert_eq!(config.policy, policy);
         assert_eq!((config.http.to_string().as_str(), config.sweep_s), ("[::1]:8080", 1));
@@ -406,7 +410,8 @@ mod tests {
         check(
             "[policy]\nmax_actives = 5",
             "2:1: policy.max_actives: unknown key; did you mean max_active? (allowed: max_active, breaker_max, \
-             breaker_window_s, backoff_base_s, backoff_cap_s, probes_max, ack_s, brief_max)",
+             breaker_window_s, backoff_base_s, backoff_cap_s, probes_max, ack_s, brief_max, stall_s, \
+             stall_tool_s)",
         );
         check("policy = 5", "1:10: policy = 5: must be a table, written as [policy]");
     }

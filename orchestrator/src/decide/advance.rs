@@ -8,6 +8,7 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::id::Epoch;
 use crate::domain::project::{Project, Role, SessionIs, SessionRef, Worktree};
 use crate::domain::signal::What;
+use crate::domain::silence::Vigil;
 use crate::domain::spec::{Hooks, RoleSpec};
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
 use crate::validate::{brief, hooks, judge};
@@ -206,6 +207,7 @@ fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) {
             role.started_at = None;
             role.briefs_sent = 0;
             role.ack_due = None;
+            role.vigil = Vigil::default();
         }
         draft.role_step(index, RoleEvent::Launched);
     }

@@ -190,6 +190,15 @@ impl<'c, 'a> Draft<'c, 'a> {
         }
     }
 
+    /// Orders a sample of one role, which runs beside everything else.
+    pub(super) fn order_sample(&mut self, index: usize, effect: Effect) {
+        let (id, at) = (self.push(Some(index), effect), self.at());
+        if let Some(role) = self.p.roles.get_mut(index) {
+            role.vigil.sampling = Some(id);
+            role.vigil.asked = Some(at);
+        }
+    }
+
     fn push(&mut self, index: Option<usize>, effect: Effect) -> EffectId {
         let id = self.cursor.take_id();
         if effect.is_durable() {

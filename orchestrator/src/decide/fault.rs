@@ -1,7 +1,9 @@
 //! What went wrong, and what may be done about it: incidents, the breaker, attempts.
 
 use super::advance;
+use super::credit;
 use super::draft::Draft;
+use super::silence;
 use crate::domain::breaker::{Admission, BreakerState, backoff};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::project::Incident;
@@ -183,7 +185,8 @@ pub(super) fn recovered(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// A deadline of the project has passed: an attempt is due, a breaker half-opens, or a brief was not acknowledged.
+/// A deadline of the project has passed: an attempt is due, a breaker half-opens, a brief was not
+/// acknowledged, credit is expected again, or an agent has been silent for long.
 pub(super) fn due(draft: &mut Draft<'_, '_>) {
     let at = draft.at();
     match draft.p.state() {
@@ -204,6 +207,8 @@ pub(super) fn due(draft: &mut Draft<'_, '_>) {
         | ProjectState::Cancelled => {}
     }
     overdue_acks(draft);
+    credit::due(draft);
+    silence::due(draft);
 }
 
 fn start_delayed(draft: &mut Draft<'_, '_>) {

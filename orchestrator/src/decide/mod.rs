@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod advance;
+mod credit;
 mod death;
 mod draft;
 mod fault;
@@ -18,6 +19,7 @@ mod observe;
 mod operator;
 mod report;
 mod settle;
+mod silence;
 
 use crate::domain::decision::Decision;
 use crate::domain::event::{Event, Happened};
@@ -70,6 +72,8 @@ fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_,
     let Some(project) = cursor.fleet().project(id) else { return };
     let mut draft = Draft::new(cursor, project.clone());
     part(&mut draft);
+    credit::tidy(&mut draft);
+    silence::arm(&mut draft);
     draft.close();
 }
 
@@ -98,6 +102,7 @@ fn sweep(cursor: &mut Cursor<'_>) {
     cursor.order_list_panes();
     each(cursor, |draft| {
         observe::look_at_all(draft);
+        silence::sample(draft);
         advance::advance(draft);
     });
 }

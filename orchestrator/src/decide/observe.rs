@@ -13,6 +13,7 @@ use crate::domain::project::{Project, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
+use crate::validate::judge;
 use std::collections::BTreeMap;
 
 /// A watched process is gone. That is proof; what it means depends on what its role had reported.
@@ -212,6 +213,42 @@ pub(super) fn look_at_all(draft: &mut Draft<'_, '_>) {
         let roles = advance::looks(&draft.p);
         draft.order_look(None, Effect::Look { roles });
     }
+}
+
+/// Tells of a resource that is not as it must be.
+pub(super) fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    let path = failure.argv.last().cloned().unwrap_or_default();
+    let resource = match failure.kind {
+        FailureKind::WorktreeInvalid => "worktree",
+        FailureKind::ResourceMissing | FailureKind::ResourceChanged if path == judge::CLAUDE_MD_PATH => "claude_md",
+        FailureKind::ResourceMissing
+        | FailureKind::ResourceChanged
+        | FailureKind::SessionDied
+        | FailureKind::ServerDied
+        | FailureKind::AgentKilled
+        | FailureKind::AgentExited
+        | FailureKind::AgentLost
+        | FailureKind::AgentReported
+        | FailureKind::AgentStalled
+        | FailureKind::NameConflict
+        | FailureKind::SubprocessFailed
+        | FailureKind::SpawnFailed
+        | FailureKind::TimedOut
+        | FailureKind::BriefUnacknowledged
+        | FailureKind::Io
+        | FailureKind::Invalid => "other",
+    };
+    let (detected_by, lag) = (draft.source(), draft.lag());
+    draft.tell_role(
+        index,
+        What::ResourceMissing {
+            resource: resource.to_owned(),
+            path,
+            detected_by,
+            lag,
+            failure: Box::new(failure.clone()),
+        },
+    );
 }
 
 /// The evidence of a role's death, from what was collected.

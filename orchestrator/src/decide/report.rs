@@ -1,15 +1,18 @@
 //! What agents say of themselves.
 
 use super::advance;
+use super::credit;
 use super::draft::{Cursor, Draft};
 use super::fault;
+use super::silence;
 use super::with;
 use crate::domain::event::Report;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::id::{Epoch, ProjectId, RoleName, Token};
 use crate::domain::limits;
+use crate::domain::project::Role;
 use crate::domain::signal::{Signal, What};
-use crate::domain::state::{RoleEvent, RoleState};
+use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
 
 /// A record came in. Only one of the role's current incarnation counts; a record of a finished project is late and
@@ -46,16 +49,23 @@ fn take(draft: &mut Draft<'_, '_>, index: usize, report: &Report) {
         return;
     }
     note_progress(draft, index);
+    stirs_again(draft, index, report);
+    silence::reported(draft, index, report);
     match report {
         Report::Ack => acknowledged(draft, index),
         Report::Progress(_) => step_if_legal(draft, index, RoleEvent::Progressed),
         Report::Idle => step_if_legal(draft, index, RoleEvent::Rested),
         Report::NeedsInput(text) => {
+            await_person(draft, index);
             step_if_legal(draft, index, RoleEvent::Asked);
             tell(draft, index, report, text.clone());
         }
         Report::Done(text) => done(draft, index, report, text.clone()),
         Report::Fail(text) => failed(draft, index, report, text),
+        Report::Credit(seconds) => credit::spent(draft, index, *seconds),
+    }
+    if matches!(report, Report::Ack | Report::Progress(_) | Report::Done(_)) {
+        credit::back(draft, index);
     }
 }
 
@@ -66,6 +76,29 @@ fn note_progress(draft: &mut Draft<'_, '_>, index: usize) {
         && role.last_progress.is_none_or(|last| at.since(last) >= limits::PROGRESS_WRITE_EVERY)
     {
         role.last_progress = Some(at);
+    }
+}
+
+/// Who asks for a person before the brief is acknowledged (a trust prompt, say) is not deaf: nothing is overdue until
+/// it stirs again. Any later report sets the clock anew, and then the brief, which the prompt may have swallowed, is
+/// handed over again.
+fn await_person(draft: &mut Draft<'_, '_>, index: usize) {
+    if let Some(role) = draft.p.roles.get_mut(index).filter(|role| role.state() == RoleState::Starting) {
+        role.ack_due = None;
+    }
+}
+
+/// The other half of [`await_person`].
+fn stirs_again(draft: &mut Draft<'_, '_>, index: usize, report: &Report) {
+    let due = draft.at() + draft.fleet().policy.ack_wait();
+    let waits = |role: &&mut Role| {
+        role.state() == RoleState::Starting && role.process.is_some() && role.briefs_sent > 0 && role.ack_due.is_none()
+    };
+    if !matches!(report, Report::NeedsInput(_))
+        && draft.p.state() == ProjectState::Briefing
+        && let Some(role) = draft.p.roles.get_mut(index).filter(waits)
+    {
+        role.ack_due = Some(due);
     }
 }
 
@@ -80,7 +113,7 @@ fn step_if_legal(draft: &mut Draft<'_, '_>, index: usize, event: RoleEvent) {
     }
 }
 
-fn tell(draft: &mut Draft<'_, '_>, index: usize, report: &Report, text: Option<String>) {
+pub(super) fn tell(draft: &mut Draft<'_, '_>, index: usize, report: &Report, text: Option<String>) {
     draft.tell_role(index, What::AgentReported { kind: report.name().to_owned(), text });
 }
 

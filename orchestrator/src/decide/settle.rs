@@ -5,6 +5,7 @@ use super::death;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::observe::{self, Rest};
+use super::silence;
 use super::with;
 use crate::domain::event::{Fact, Head, PaneUp, RoleFound};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
@@ -24,6 +25,7 @@ enum Slot {
     ProjectLook,
     Role(usize),
     RoleLook(usize),
+    Sample(usize),
 }
 
 /// An effect has settled. One that nobody waits for any more changes nothing here; its outbox row is closed by the
@@ -66,6 +68,10 @@ fn release(draft: &mut Draft<'_, '_>, effect: EffectId) -> Option<Slot> {
             role.looking = None;
             return Some(Slot::RoleLook(index));
         }
+        if role.vigil.sampling == Some(effect) {
+            role.vigil.sampling = None;
+            return Some(Slot::Sample(index));
+        }
     }
     None
 }
@@ -103,7 +109,19 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
             let times = draft.p.roles.get(*index).map_or(0, |role| role.briefs_sent);
             draft.tell_role(*index, What::BriefHanded { times });
         }
-        (Fact::BriefHanded | Fact::WorktreeReady { .. } | Fact::FilesReady { .. } | Fact::Collected(_), _) => {}
+        (Fact::Sampled(sample), Slot::Sample(index)) => {
+            silence::sampled(draft, *index, *sample);
+            return;
+        }
+        (
+            Fact::BriefHanded
+            | Fact::Nudged
+            | Fact::Sampled(_)
+            | Fact::WorktreeReady { .. }
+            | Fact::FilesReady { .. }
+            | Fact::Collected(_),
+            _,
+        ) => {}
     }
     advance::advance(draft);
 }
@@ -141,46 +159,12 @@ fn judged(draft: &mut Draft<'_, '_>, roles: &[RoleFound]) -> Vec<(usize, Failure
         let pin = judge::claude_md_pin(&spec);
         let stage = draft.p.stage();
         for failure in judge::judge_role(stage, &draft.p.spec, &spec, Some(&pin), found) {
-            tell_missing(draft, index, &failure);
+            observe::tell_missing(draft, index, &failure);
             mark(draft, index, &failure);
             bad.push((index, failure));
         }
     }
     bad
-}
-
-fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
-    let path = failure.argv.last().cloned().unwrap_or_default();
-    let resource = match failure.kind {
-        FailureKind::WorktreeInvalid => "worktree",
-        FailureKind::ResourceMissing | FailureKind::ResourceChanged if path == judge::CLAUDE_MD_PATH => "claude_md",
-        FailureKind::ResourceMissing
-        | FailureKind::ResourceChanged
-        | FailureKind::SessionDied
-        | FailureKind::ServerDied
-        | FailureKind::AgentKilled
-        | FailureKind::AgentExited
-        | FailureKind::AgentLost
-        | FailureKind::AgentReported
-        | FailureKind::NameConflict
-        | FailureKind::SubprocessFailed
-        | FailureKind::SpawnFailed
-        | FailureKind::TimedOut
-        | FailureKind::BriefUnacknowledged
-        | FailureKind::Io
-        | FailureKind::Invalid => "other",
-    };
-    let (detected_by, lag) = (draft.source(), draft.lag());
-    draft.tell_role(
-        index,
-        What::ResourceMissing {
-            resource: resource.to_owned(),
-            path,
-            detected_by,
-            lag,
-            failure: Box::new(failure.clone()),
-        },
-    );
 }
 
 /// What must be made anew because of this failure. A worktree that is gone takes its agent's ground away, so that
@@ -209,7 +193,7 @@ fn looked(draft: &mut Draft<'_, '_>, slot: &Slot, roles: &[RoleFound]) {
             .is_some_and(|role| std::mem::take(&mut role.look_again))
             .then(|| draft.p.roles.get(*index).map(|role| role.name.clone()))
             .flatten(),
-        Slot::Project | Slot::ProjectLook | Slot::Role(_) => None,
+        Slot::Project | Slot::ProjectLook | Slot::Role(_) | Slot::Sample(_) => None,
     };
     let bad = judged(draft, roles);
     match bad.into_iter().next() {
@@ -329,9 +313,13 @@ fn session_ended(draft: &mut Draft<'_, '_>) {
 
 /// An effect failed, or its outcome is unknown.
 fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
+    // A sample that could not be had says nothing of the agent, not even that it is silent; the next sweep asks again.
+    if matches!(slot, Slot::Sample(_)) {
+        return;
+    }
     let by_program = matches!(failure.program, Program::Git | Program::Tmux);
     let index = match slot {
-        Slot::Role(index) | Slot::RoleLook(index) => Some(*index),
+        Slot::Role(index) | Slot::RoleLook(index) | Slot::Sample(index) => Some(*index),
         Slot::Project | Slot::ProjectLook => None,
     };
     let evidence = Box::new(failure.clone());
@@ -346,7 +334,7 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
     }
     match slot {
         // A look that failed has found nothing; the next sweep looks again.
-        Slot::ProjectLook | Slot::RoleLook(_) => {}
+        Slot::ProjectLook | Slot::RoleLook(_) | Slot::Sample(_) => {}
         Slot::Role(index) => role_effect_failed(draft, *index, failure),
         Slot::Project => project_effect_failed(draft, failure),
     }

@@ -109,6 +109,20 @@ pub enum Effect {
         /// Whether it was handed over before in this epoch.
         again: bool,
     },
+    /// Hand a silent or resting agent one line that asks it to report.
+    Nudge {
+        /// The pane.
+        pane: String,
+        /// The line: fixed ASCII, harmless to whatever reads it.
+        line: String,
+    },
+    /// Look at an agent's screen and at the CPU its process tree has used.
+    Sample {
+        /// Its pane.
+        pane: String,
+        /// Its process.
+        process: ProcessId,
+    },
     /// Find out what is left of an agent.
     Collect {
         /// Its session's name.
@@ -218,9 +232,11 @@ impl Effect {
             | Self::EnsureSession { .. }
             | Self::Respawn { .. }
             | Self::HandBrief { .. }
+            | Self::Nudge { .. }
             | Self::EndSession { .. } => true,
             Self::Preflight { .. }
             | Self::Look { .. }
+            | Self::Sample { .. }
             | Self::Collect { .. }
             | Self::Certify { .. }
             | Self::ListPanes => false,
@@ -239,6 +255,8 @@ impl Effect {
             Self::EnsureSession { .. } => "ensure_session",
             Self::Respawn { .. } => "respawn",
             Self::HandBrief { .. } => "hand_brief",
+            Self::Nudge { .. } => "nudge",
+            Self::Sample { .. } => "sample",
             Self::Collect { .. } => "collect",
             Self::Certify { .. } => "certify",
             Self::EndSession { .. } => "end_session",

@@ -4,6 +4,7 @@ use super::failure::{Failure, Stderr};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use super::project::Pin;
 use super::request::Request;
+use super::silence::Sample;
 use super::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +152,8 @@ pub enum Event {
 pub enum Report {
     /// It has read its brief.
     Ack,
-    /// It goes on; what it does, if it says so.
+    /// It goes on; what it does, if it says so. A text that begins with [`super::silence::TOOL_START`] tells of a tool in
+    /// flight.
     Progress(Option<String>),
     /// It is done; a summary, if it gives one.
     Done(Option<String>),
@@ -161,6 +163,8 @@ pub enum Report {
     Idle,
     /// It waits for a person, and for what.
     NeedsInput(Option<String>),
+    /// It is out of credit; for how many seconds, if it knows.
+    Credit(Option<u64>),
 }
 
 impl Report {
@@ -174,6 +178,7 @@ impl Report {
             Self::Fail(_) => "fail",
             Self::Idle => "idle",
             Self::NeedsInput(_) => "needs_input",
+            Self::Credit(_) => "credit",
         }
     }
 }
@@ -250,6 +255,10 @@ pub enum Fact {
     AgentUp(PaneUp),
     /// The brief's line was handed to the pane; that is not yet delivery.
     BriefHanded,
+    /// The nudge was handed to the pane.
+    Nudged,
+    /// How an agent's screen and process tree stand.
+    Sampled(Sample),
     /// What is left of an agent.
     Collected(Box<Remains>),
     /// The finished work was looked at.

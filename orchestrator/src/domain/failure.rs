@@ -41,6 +41,8 @@ pub enum FailureKind {
     AgentLost,
     /// The agent itself reported that it cannot go on.
     AgentReported,
+    /// The agent lives and has been silent in every respect for too long.
+    AgentStalled,
     /// A required resource is not there or is not a regular, readable file.
     ResourceMissing,
     /// A required resource no longer has the size or SHA-256 that was pinned at launch.

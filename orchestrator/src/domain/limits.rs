@@ -28,6 +28,11 @@ pub const QUEUE_PROJECTS_MAX: usize = 100_000;
 /// Progress is written to the database at most this often per role; in between it only counts in memory.
 pub const PROGRESS_WRITE_EVERY: Span = Span::from_secs(5);
 
+/// How long a project rests for credit if its agent does not say: most quotas are by the hour.
+pub const CREDIT_WAIT: Span = Span::from_secs(3_600);
+/// The shortest and longest rest for credit: less would be a loop, more a mistake in the unit.
+pub const CREDIT_S: (u64, u64) = (60, 604_800);
+
 /// What an installation may configure; the defaults are the promises of `reference/guarantees.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +53,11 @@ pub struct Policy {
     pub ack_s: u64,
     /// How often the brief is handed over before the agent counts as deaf.
     pub brief_max: u32,
+    /// How long an agent that reports progress may be silent in every respect before it counts as hung, in seconds;
+    /// it is told of and nudged at half of that, and one that rests is reminded then.
+    pub stall_s: u64,
+    /// The same with a tool in flight, and for one that rests without being done.
+    pub stall_tool_s: u64,
 }
 
 impl Default for Policy {
@@ -61,6 +71,8 @@ impl Default for Policy {
             probes_max: 3,
             ack_s: 30,
             brief_max: 4,
+            stall_s: 1_200,
+            stall_tool_s: 3_600,
         }
     }
 }

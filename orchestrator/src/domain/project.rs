@@ -6,6 +6,7 @@
 use super::breaker::Breaker;
 use super::failure::{Failure, FailureKind, Stage};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
+use super::silence::Vigil;
 use super::spec::{RoleSpec, Spec};
 use super::state::{IllegalMove, Moved, ProjectEvent, ProjectState, RoleEvent, RoleState, SuspendReason};
 use super::time::Timestamp;
@@ -113,6 +114,8 @@ pub struct Role {
     pub ack_due: Option<Timestamp>,
     /// When it last reported anything.
     pub last_progress: Option<Timestamp>,
+    /// How quiet it is.
+    pub vigil: Vigil,
     /// The effect under way for this role; not persisted, an outbox row is.
     pub busy: Option<EffectId>,
     /// The look at its resources under way.
@@ -190,6 +193,7 @@ impl Role {
             briefs_sent: 0,
             ack_due: None,
             last_progress: None,
+            vigil: Vigil::default(),
             busy: None,
             looking: None,
             look_again: false,
@@ -364,6 +368,9 @@ impl Project {
             ProjectState::Recovering if self.is_busy() => None,
             ProjectState::Recovering => self.incident.as_ref().and_then(|incident| incident.retry_at),
             ProjectState::Suspended if self.reason == Some(SuspendReason::Breaker) => self.breaker.retry_at,
+            ProjectState::Suspended if self.reason == Some(SuspendReason::Credit) => {
+                self.roles.iter().filter_map(|role| role.vigil.credit_until).min()
+            }
             ProjectState::Queued
             | ProjectState::Provisioning
             | ProjectState::Launching
@@ -375,7 +382,8 @@ impl Project {
             | ProjectState::Cancelled => None,
         };
         let acks = self.roles.iter().filter_map(|role| role.ack_due);
-        retry.into_iter().chain(acks).min()
+        let silences = self.roles.iter().filter_map(|role| role.vigil.due);
+        retry.into_iter().chain(acks).chain(silences).min()
     }
 
     /// Whether nothing will ever happen to it again by itself.

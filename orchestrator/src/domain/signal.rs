@@ -180,6 +180,29 @@ pub enum What {
         /// Its words.
         text: Option<String>,
     },
+    /// An agent has shown no sign of life for a while: no report, no output, no CPU.
+    AgentSilent {
+        /// For how long.
+        silent: Span,
+        /// How long it may be.
+        limit: Span,
+        /// Whether a tool is in flight.
+        tool: bool,
+        /// Whether it reports progress, so that its silence will count.
+        hooks: bool,
+    },
+    /// An agent was asked, by a line on its pane, to report.
+    AgentNudged {
+        /// How long it had been silent.
+        silent: Span,
+        /// Whether it rests without being done.
+        rests: bool,
+    },
+    /// An agent counts as hung: the evidence.
+    AgentStalled {
+        /// The evidence.
+        failure: Box<Failure>,
+    },
     /// A recovery attempt begins; it has been counted.
     RecoveryStarted {
         /// Which attempt within the breaker's window.
@@ -315,6 +338,7 @@ impl Signal {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.what {
             What::DeathExplained { failure }
+            | What::AgentStalled { failure }
             | What::ResourceMissing { failure, .. }
             | What::SubprocessFailed { failure }
             | What::OperationFailed { failure }
@@ -334,6 +358,8 @@ impl Signal {
             | What::BriefHanded { .. }
             | What::BriefAcknowledged
             | What::AgentReported { .. }
+            | What::AgentSilent { .. }
+            | What::AgentNudged { .. }
             | What::RecoveryStarted { .. }
             | What::RecoveryDelayed { .. }
             | What::RecoverySucceeded { .. }
@@ -361,6 +387,14 @@ impl Signal {
                     Level::Warn
                 }
             }
+            // Silence is odd only of one that reports, and only while nothing it waits for runs.
+            What::AgentSilent { tool, hooks, .. } => {
+                if *hooks && !*tool {
+                    Level::Warn
+                } else {
+                    Level::Info
+                }
+            }
             What::ProjectMoved { to, .. } => match to {
                 ProjectState::Failed => Level::Error,
                 ProjectState::Suspended | ProjectState::Recovering => Level::Warn,
@@ -375,6 +409,7 @@ impl Signal {
             What::RecoveryRefused { .. } | What::ProjectFailed { .. } | What::MoveRefused { .. } => Level::Error,
             What::SessionDied { .. }
             | What::DeathExplained { .. }
+            | What::AgentStalled { .. }
             | What::ResourceMissing { .. }
             | What::SubprocessFailed { .. }
             | What::OperationFailed { .. }
@@ -396,6 +431,7 @@ impl Signal {
             | What::BriefHanded { .. }
             | What::BriefAcknowledged
             | What::AgentReported { .. }
+            | What::AgentNudged { .. }
             | What::RecoverySucceeded { .. }
             | What::ProjectCertified { .. }
             | What::OperatorAsked { .. }

@@ -340,7 +340,8 @@ impl RoleState {
             (S::Starting, E::Acknowledged) => S::Ready,
             (S::Ready | S::Working | S::Idle | S::NeedsInput | S::Stalled, E::Progressed) => S::Working,
             (S::Ready | S::Working | S::NeedsInput | S::Stalled, E::Rested) => S::Idle,
-            (S::Starting | S::Ready | S::Working | S::Idle | S::Stalled, E::Asked) => S::NeedsInput,
+            // Not from starting: who asks before the brief is acknowledged has not had it, and must not count as briefed.
+            (S::Ready | S::Working | S::Idle | S::Stalled, E::Asked) => S::NeedsInput,
             (S::Ready | S::Working | S::Idle, E::FellSilent) => S::Stalled,
             // Dead too: a completion of the current epoch that is read after the death still counts (it was written before).
             (S::Ready | S::Working | S::Idle | S::NeedsInput | S::Stalled | S::Unknown | S::Dead, E::Finished) => {

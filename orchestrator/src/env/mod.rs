@@ -5,6 +5,7 @@
 //! or opens a file of a project.
 
 pub mod clock;
+mod cpu;
 pub mod files;
 pub mod git;
 pub mod live;

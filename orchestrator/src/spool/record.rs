@@ -69,7 +69,7 @@ fn tidy(report: Report) -> Report {
         Report::Done(said) => Report::Done(said.map(line)),
         Report::NeedsInput(said) => Report::NeedsInput(said.map(line)),
         Report::Fail(said) => Report::Fail(line(said)),
-        Report::Ack | Report::Idle => report,
+        Report::Ack | Report::Idle | Report::Credit(_) => report,
     }
 }
 
@@ -190,6 +190,8 @@ mod tests {
             Report::Fail("no disk".to_owned()),
             Report::Idle,
             Report::NeedsInput(said()),
+            Report::Credit(None),
+            Report::Credit(Some(3_600)),
         ] {
             let written = record(report);
             let path = write(dir.path(), &written).expect("written");

@@ -112,7 +112,7 @@ impl Store {
     fn roles(&self, id: ProjectId, spec: &Spec) -> Result<Vec<Role>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT name, state, epoch, token, pane, pid, pid_start, started_us, worktree_path, worktree_branch,
-                    worktree_ready, claude_size, claude_sha256, briefs_sent, ack_due_us, progress_us
+                    worktree_ready, claude_size, claude_sha256, briefs_sent, ack_due_us, progress_us, vigil
                FROM role WHERE project_id = ?1 ORDER BY ordinal",
         )?;
         let mut rows = statement.query([id.0])?;
@@ -214,6 +214,7 @@ fn role(row: &Row<'_>) -> Result<Role, StoreError> {
     role.briefs_sent = row.get(13)?;
     role.ack_due = stamp(14)?;
     role.last_progress = stamp(15)?;
+    role.vigil = json(&row.get::<_, String>(16)?, || format!("vigil of role {}", role.name))?;
     Ok(role)
 }
 

@@ -47,7 +47,7 @@ CREATE TABLE role_move (from_state TEXT NOT NULL, to_state TEXT NOT NULL, PRIMAR
     STRICT, WITHOUT ROWID;
 INSERT INTO role_move VALUES
     ('absent', 'starting'),
-    ('starting', 'ready'), ('starting', 'needs_input'), ('starting', 'dead'), ('starting', 'unknown'), ('starting', 'absent'),
+    ('starting', 'ready'), ('starting', 'dead'), ('starting', 'unknown'), ('starting', 'absent'),
     ('ready', 'working'), ('ready', 'idle'), ('ready', 'needs_input'), ('ready', 'stalled'), ('ready', 'done'), ('ready', 'dead'), ('ready', 'unknown'), ('ready', 'absent'),
     ('working', 'idle'), ('working', 'needs_input'), ('working', 'stalled'), ('working', 'done'), ('working', 'dead'), ('working', 'unknown'), ('working', 'absent'),
     ('idle', 'working'), ('idle', 'needs_input'), ('idle', 'stalled'), ('idle', 'done'), ('idle', 'dead'), ('idle', 'unknown'), ('idle', 'absent'),
@@ -115,6 +115,7 @@ CREATE TABLE role (
     briefs_sent     INTEGER NOT NULL DEFAULT 0,
     ack_due_us      INTEGER,
     progress_us     INTEGER,
+    vigil           TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(vigil)),
     PRIMARY KEY (project_id, name),
     CHECK ((pid IS NULL) = (pid_start IS NULL)),
     CHECK (state IN ('absent', 'dead') OR token IS NOT NULL)

@@ -246,6 +246,9 @@ fn alone(entry: &Entry) {
         | What::BriefHanded { .. }
         | What::BriefAcknowledged
         | What::AgentReported { .. }
+        | What::AgentSilent { .. }
+        | What::AgentNudged { .. }
+        | What::AgentStalled { .. }
         | What::RecoveryStarted { .. }
         | What::RecoveryDelayed { .. }
         | What::RecoverySucceeded { .. }
@@ -283,6 +286,7 @@ fn create_outcome(cause: FailureKind) -> &'static str {
         | FailureKind::AgentExited
         | FailureKind::AgentKilled
         | FailureKind::AgentLost
+        | FailureKind::AgentStalled
         | FailureKind::AgentReported => "brief_failed",
         FailureKind::SessionDied
         | FailureKind::NameConflict

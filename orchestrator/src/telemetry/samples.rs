@@ -158,6 +158,8 @@ fn role_events() -> Vec<What> {
     let restored = |parked| What::ResourceRestored { path: "CLAUDE.md".to_owned(), parked };
     let reported =
         |kind: &str, text: Option<&str>| What::AgentReported { kind: kind.to_owned(), text: text.map(str::to_owned) };
+    let silent =
+        |tool, hooks| What::AgentSilent { silent: Span::from_secs(600), limit: Span::from_secs(1_200), tool, hooks };
     vec![
         What::RoleMoved { from: RoleState::Ready, to: RoleState::Working },
         What::EffectIntended { effect_id: EffectId(12), effect: "ensure_worktree".to_owned() },
@@ -177,6 +179,13 @@ fn role_events() -> Vec<What> {
         reported("done", Some("all tests pass")),
         reported("needs_input", None),
         reported("fail", Some("the API key is invalid")),
+        reported("credit", Some("for 3600 s")),
+        silent(false, true),
+        silent(true, true),
+        silent(false, false),
+        What::AgentNudged { silent: Span::from_secs(600), rests: false },
+        What::AgentNudged { silent: Span::from_secs(600), rests: true },
+        What::AgentStalled { failure: Box::new(failure()) },
     ]
 }
 
@@ -240,5 +249,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 33, "{names:?}");
+    assert_eq!(names.len(), 36, "{names:?}");
 }

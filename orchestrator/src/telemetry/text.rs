@@ -38,6 +38,9 @@ pub fn name(what: &What) -> &'static str {
         What::BriefHanded { .. } => "brief_handed",
         What::BriefAcknowledged => "brief_acknowledged",
         What::AgentReported { .. } => "agent_reported",
+        What::AgentSilent { .. } => "agent_silent",
+        What::AgentNudged { .. } => "agent_nudged",
+        What::AgentStalled { .. } => "agent_stalled",
         What::RecoveryStarted { .. } => "recovery_started",
         What::RecoveryDelayed { .. } => "recovery_delayed",
         What::RecoverySucceeded { .. } => "recovery_succeeded",
@@ -77,6 +80,7 @@ pub fn message(signal: &Signal) -> String {
         | What::BriefHanded { .. }
         | What::BriefAcknowledged
         | What::AgentReported { .. } => agent(&who, signal),
+        What::AgentSilent { .. } | What::AgentNudged { .. } | What::AgentStalled { .. } => silence(&who, &signal.what),
         What::ResourceMissing { .. }
         | What::ResourceRestored { .. }
         | What::SubprocessFailed { .. }
@@ -166,12 +170,39 @@ fn agent(who: &str, signal: &Signal) -> String {
                 "idle" => "rests".to_owned(),
                 "needs_input" => "waits for a person".to_owned(),
                 "progress" => "goes on".to_owned(),
+                "credit" => "is out of credit".to_owned(),
                 other => format!("reports {}", outside(other)),
             };
             match text.as_deref().filter(|text| !text.trim().is_empty()) {
                 Some(text) => format!("{who} {said}: {}", outside(text)),
                 None => format!("{who} {said}"),
             }
+        }
+        _ => String::new(),
+    }
+}
+
+/// How quiet an agent is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
+fn silence(who: &str, what: &What) -> String {
+    match what {
+        What::AgentSilent { silent, limit, tool, hooks } => {
+            let running = if *tool { ", a tool of its runs" } else { "" };
+            let then = if *hooks {
+                format!("it counts as hung after {}", humane(*limit))
+            } else {
+                "it does not report progress, so it is left alone".to_owned()
+            };
+            format!("{who} has been silent for {} (no report, no output, no CPU{running}); {then}", humane(*silent))
+        }
+        What::AgentNudged { silent, rests: false } => {
+            format!("{who} was asked on its pane whether it still works, after {} of silence", humane(*silent))
+        }
+        What::AgentNudged { silent, rests: true } => {
+            format!("{who} was reminded on its pane to report done or fail, after {} at rest", humane(*silent))
+        }
+        What::AgentStalled { failure } => {
+            format!("{who} counts as hung: silent in every respect for {}", humane(failure.duration))
         }
         _ => String::new(),
     }
@@ -196,6 +227,7 @@ fn fault(who: &str, what: &What) -> String {
                 | FailureKind::AgentExited
                 | FailureKind::AgentLost
                 | FailureKind::AgentReported
+                | FailureKind::AgentStalled
                 | FailureKind::NameConflict
                 | FailureKind::SubprocessFailed
                 | FailureKind::SpawnFailed
@@ -322,6 +354,7 @@ pub fn kind(kind: FailureKind) -> &'static str {
         FailureKind::AgentExited => "agent_exited",
         FailureKind::AgentLost => "agent_lost",
         FailureKind::AgentReported => "agent_reported",
+        FailureKind::AgentStalled => "agent_stalled",
         FailureKind::ResourceMissing => "resource_missing",
         FailureKind::ResourceChanged => "resource_changed",
         FailureKind::WorktreeInvalid => "worktree_invalid",
@@ -528,6 +561,13 @@ mod tests {
         info  developer is done: all tests pass
         info  developer waits for a person
         info  developer says it cannot go on: the API key is invalid
+        info  developer is out of credit: for 3600 s
+        WARN  developer has been silent for 10 min 00 s (no report, no output, no CPU); it counts as hung after 20 min 00 s
+        info  developer has been silent for 10 min 00 s (no report, no output, no CPU, a tool of its runs); it counts as hung after 20 min 00 s
+        info  developer has been silent for 10 min 00 s (no report, no output, no CPU); it does not report progress, so it is left alone
+        info  developer was asked on its pane whether it still works, after 10 min 00 s of silence
+        info  developer was reminded on its pane to report done or fail, after 10 min 00 s at rest
+        WARN  developer counts as hung: silent in every respect for 12.3 s
         ");
     }
 

@@ -15,6 +15,12 @@ pub const IGNORE_CONTENT: &str = "*\n";
 /// Bytes of the line that is pasted into a pane: far below the 4,096 at which a terminal truncates (T16).
 pub const BRIEF_LINE_BYTES_MAX: usize = 200;
 
+/// What a silent agent is asked. It may be read by anything, a shell for instance, so it holds nothing that acts.
+pub const NUDGE_SILENT: &str = "Are you still working? If so, run orch agent progress as your brief says.";
+/// What one is asked that rests and has not said that it is done.
+pub const NUDGE_IDLE: &str =
+    "Is your part finished? Then run orch agent done, or orch agent fail if you cannot go on, as your brief says.";
+
 /// The Markdown file the agent reads: the brief byte for byte, then who it is and how it reports (B74).
 #[must_use]
 pub fn brief_file(spec: &Spec, role: &RoleSpec, project: ProjectId) -> String {
@@ -46,6 +52,10 @@ Report with these commands, from this terminal:
 - At the end, when your part is finished and committed:
 
       "$ORCH_BIN" agent done --summary "what is there now"
+
+- When you are out of credit or quota, with the time until there is some again:
+
+      "$ORCH_BIN" agent credit --for 1h
 
 - If you cannot go on:
 

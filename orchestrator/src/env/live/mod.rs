@@ -8,6 +8,7 @@ mod link;
 mod look;
 mod perform;
 mod remains;
+mod sample;
 mod watches;
 
 pub use launcher::{LaunchError, Manifest, exec};
@@ -54,6 +55,7 @@ struct World {
     inbox: mpsc::Sender<Happened>,
     link: Link,
     turns: Turns,
+    tables: sample::Tables,
 }
 
 /// Whose turn it is to make a worktree, per repository: git's own `worktree add` is not safe beside another of the
@@ -106,7 +108,14 @@ impl Live {
     ) -> Result<Self, String> {
         let draws = Draws::from_system().map_err(|error| format!("draw entropy: {error}"))?;
         let link = Link::new();
-        let world = World { places: Arc::new(places), timeline, inbox, link, turns: Turns::default() };
+        let world = World {
+            places: Arc::new(places),
+            timeline,
+            inbox,
+            link,
+            turns: Turns::default(),
+            tables: sample::Tables::default(),
+        };
         let watches = Watches::start(&world, runtime)?;
         Ok(Self { world, runtime: runtime.clone(), draws, watches })
     }

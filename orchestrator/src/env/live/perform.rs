@@ -4,6 +4,7 @@ use super::World;
 use super::launcher;
 use super::look::look_at;
 use super::remains::{self, Asked};
+use super::sample;
 use crate::domain::effect::{Effect, FileToWrite, Launch, Ordered, RoleLook, Way};
 use crate::domain::event::{Event, Fact, Happened, Head, LeftAlone, PaneUp, RoleFound, Source};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
@@ -87,7 +88,11 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
             let old = (pane.as_deref(), old_token.as_ref().map(|token| token.0.as_str()));
             respawn(world, ordered, (session, session_token), old, launch).await
         }
-        Effect::HandBrief { pane, line, again } => hand_brief(world, ordered, pane, line, *again).await,
+        Effect::HandBrief { pane, line, again } => {
+            hand_line(world, ordered, pane, line, *again).await.map(|()| Fact::BriefHanded)
+        }
+        Effect::Nudge { pane, line } => hand_line(world, ordered, pane, line, false).await.map(|()| Fact::Nudged),
+        Effect::Sample { pane, process } => sample::sample(world, ordered, pane, *process).await,
         Effect::Collect { session, session_token, pane, process, stderr, server, started_at } => {
             let asked = Asked {
                 session,
@@ -274,9 +279,9 @@ async fn respawn(
     })
 }
 
-/// One fixed line that names the file, and Enter as a message of its own (T17); delivered is only what is
+/// One fixed line, the brief's or a nudge, and Enter as a message of its own (T17); delivered is only what is
 /// acknowledged.
-async fn hand_brief(world: &World, ordered: &Ordered, pane: &str, line: &str, again: bool) -> Result<Fact, Failure> {
+async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, again: bool) -> Result<(), Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
     if again {
@@ -284,12 +289,11 @@ async fn hand_brief(world: &World, ordered: &Ordered, pane: &str, line: &str, ag
     }
     let buffer = format!("orch-brief-{}", ordered.id);
     tmux::paste_line(&control, pane, &buffer, line).await.map_err(failed)?;
-    tmux::press_enter(&control, pane).await.map_err(failed)?;
-    Ok(Fact::BriefHanded)
+    tmux::press_enter(&control, pane).await.map_err(failed)
 }
 
 /// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     ordered: &Ordered,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
@@ -299,7 +303,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The operation in words, for evidence.
-fn words(ordered: &Ordered) -> Vec<String> {
+pub(super) fn words(ordered: &Ordered) -> Vec<String> {
     let mut words = vec![ordered.effect.name().to_owned()];
     words.extend(ordered.role.as_ref().map(ToString::to_string));
     words

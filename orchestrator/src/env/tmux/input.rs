@@ -90,3 +90,17 @@ pub async fn capture(control: &Control, pane: &str, max_bytes: usize) -> Result<
     let answer = control.run(&[Command::new(["capture-pane", "-p", "-J", "-S", "-", "-t", pane])]).await?;
     Ok(plain_tail(&answer.concat(), max_bytes))
 }
+
+/// Reads what the screen shows, as plain text, and how much has scrolled off it: together they change whenever
+/// something is written that is not overwritten at once.
+///
+/// # Errors
+/// As [`Control::run`].
+pub async fn screen(control: &Control, pane: &str) -> Result<(String, String), TmuxError> {
+    check_pane(pane)?;
+    let commands =
+        [Command::list_pane(pane, "#{history_size}"), Command::new(["capture-pane", "-p", "-J", "-t", pane])];
+    let mut answers = control.run(&commands).await?.into_iter();
+    let scrolled = answers.next().unwrap_or_default().concat();
+    Ok((scrolled, plain_tail(&answers.next().unwrap_or_default(), usize::MAX)))
+}

@@ -202,6 +202,30 @@ async fn respawns_its_own_pane_only() {
 }
 
 #[tokio::test]
+async fn a_screen_that_shows_the_same_again_has_scrolled() {
+    let Some(bench) = Bench::new().await else { return };
+    let control = bench.connect().await;
+    let burst = "yes same | head -n 300";
+    let script = format!("{burst}; read again; {burst}; cat");
+    create_session(&control, "p-1", "t1", &[role("dev", "d1", &["sh", "-c", &script])]).await.expect("created");
+    let pane = only_pane(&control, "p-1").await;
+    let settled = |least: u32| {
+        let (control, id) = (&control, pane.pane.as_str());
+        async move {
+            let (scrolled, text) = screen(control, id).await.expect("a screen");
+            (scrolled.parse::<u32>().expect("a number") > least).then_some((scrolled, text))
+        }
+    };
+    let (before, text) = until("the first lines", || settled(200)).await;
+    assert!(text.lines().count() < 200 && text.lines().all(|line| line == "same"), "{text}");
+    press_enter(&control, &pane.pane).await.expect("pressed");
+    let (after, _) = until("the others", || settled(450)).await;
+    assert_ne!(before, after);
+    let gone = screen(&control, "%99").await;
+    assert!(matches!(gone, Err(TmuxError::Refused { .. })), "{gone:?}");
+}
+
+#[tokio::test]
 async fn pastes_in_copy_mode_and_never_into_the_dead() {
     let Some(bench) = Bench::new().await else { return };
     let control = bench.connect().await;
