@@ -44,14 +44,36 @@ struct Place {
 }
 
 impl Drop for Place {
+    /// Ends every tmux process that names this installation's socket. Asking the server would not do: an `orch serve`
+    /// that was killed while it connected may leave a server that is not listening yet, or a client that holds it.
     fn drop(&mut self) {
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
-        if let Ok(socket) = self.home.socket(runtime_dir.as_deref()) {
-            let mut end = Command::new("tmux");
-            end.arg("-S").arg(socket).arg("kill-server").stdout(Stdio::null()).stderr(Stdio::null());
-            drop(end.status());
+        let Ok(socket) = self.home.socket(runtime_dir.as_deref()) else { return };
+        let socket = socket.display().to_string();
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let left = naming(&socket);
+            if left.is_empty() || Instant::now() > end {
+                break;
+            }
+            for pid in left {
+                drop(kill_process(pid, Signal::KILL));
+            }
         }
     }
+}
+
+/// Processes, zombies aside, with that word on their command line.
+fn naming(word: &str) -> Vec<Pid> {
+    let mine = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
+    };
+    let numbers = std::fs::read_dir("/proc").expect("a folder").flatten();
+    numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(mine)
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 fn installation() -> Place {
