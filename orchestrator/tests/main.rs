@@ -12,3 +12,4 @@ mod silence;
 mod states;
 mod store_contract;
 mod store_trouble;
+mod tmux_trouble;

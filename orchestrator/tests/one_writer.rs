@@ -11,10 +11,10 @@ use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const ORCH: &str = env!("CARGO_BIN_EXE_orch");
+pub(crate) const ORCH: &str = env!("CARGO_BIN_EXE_orch");
 
 /// A process of ours, ended whatever becomes of the test.
-struct Serving(Child);
+pub(crate) struct Serving(pub(crate) Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Serving {
 }
 
 impl Serving {
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.0)
     }
 
@@ -38,8 +38,8 @@ impl Serving {
 }
 
 /// An installation, with the tmux server that is started for it.
-struct Place {
-    home: Home,
+pub(crate) struct Place {
+    pub(crate) home: Home,
     _dir: tempfile::TempDir,
 }
 
@@ -57,7 +57,8 @@ impl Drop for Place {
                 break;
             }
             for pid in left {
-                drop(kill_process(pid, Signal::KILL));
+                // It may have ended by itself meanwhile.
+                let _ = kill_process(pid, Signal::KILL);
             }
         }
     }
@@ -76,7 +77,7 @@ fn naming(word: &str) -> Vec<Pid> {
         .collect()
 }
 
-fn installation() -> Place {
+pub(crate) fn installation() -> Place {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = runtime::init(&dir.path().join("orch")).expect("made");
     Place { home, _dir: dir }
@@ -89,7 +90,7 @@ fn command(home: &Home) -> Command {
     command
 }
 
-fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = found() {
@@ -100,9 +101,12 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn serving(home: &Home) -> Serving {
+/// Starts serving, and waits until it says so itself; what a killed predecessor left there names another process.
+pub(crate) fn serving(home: &Home) -> Serving {
     let child = Serving(command(home).spawn().expect("started"));
-    until("it serves", || home.run_dir().join("serve.json").exists().then_some(()));
+    let pid = format!("\"pid\":{}", child.0.id());
+    let says = || std::fs::read_to_string(home.run_dir().join("serve.json")).ok();
+    until("it serves", || says().filter(|said| said.contains(&pid)).map(drop));
     child
 }
 

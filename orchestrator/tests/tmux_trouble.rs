@@ -1,0 +1,98 @@
+//! Trouble with the tmux server itself, on a real one: killed, hung, and its socket taken away. Whatever happens to it,
+//! no agent that lives is called dead.
+
+use crate::one_writer::{ORCH, installation, serving, until};
+use orchestrator::config::Home;
+use orchestrator::domain::id::{ProcessId, Seq};
+use orchestrator::domain::signal::What;
+use orchestrator::store::{Mode, Store};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::process::Command;
+
+const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/agents/worker.sh");
+
+fn ok(command: &mut Command) {
+    let done = command.output().expect("it runs");
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn enqueue(home: &Home, dir: &Path) {
+    let repo = dir.join("repo");
+    ok(Command::new("git").args(["init", "--quiet"]).arg(&repo));
+    let mut commit = Command::new("git");
+    commit.arg("-C").arg(&repo).args(["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet"]);
+    ok(commit.args(["--allow-empty", "-m", "first"]));
+    let spec = format!(
+        "title = \"Trouble\"\nrepo = \"repo\"\nbrief_text = \"work-steps: 1\\nwait-for: {}\\n\"\n\
+         [[role]]\nname = \"developer\"\ncommand = [\"sh\", \"{WORKER}\"]\nclaude_md_text = \"Be good.\"\n",
+        dir.join("never").display()
+    );
+    std::fs::write(dir.join("spec.toml"), spec).expect("written");
+    ok(Command::new(ORCH).arg("--home").arg(home.dir()).arg("enqueue").arg(dir.join("spec.toml")));
+}
+
+fn told(home: &Home) -> Vec<What> {
+    let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
+    store.entries_after(Seq(0), usize::MAX).expect("read").into_iter().map(|entry| entry.signal.what).collect()
+}
+
+fn count(home: &Home, what: impl Fn(&What) -> bool) -> usize {
+    told(home).iter().filter(|told| what(told)).count()
+}
+
+fn server(home: &Home) -> ProcessId {
+    let answered = |what: What| if let What::TmuxAnswered { server, .. } = what { Some(server) } else { None };
+    told(home).into_iter().filter_map(answered).next_back().expect("tmux has answered")
+}
+
+fn signal(process: ProcessId, with: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process.pid).expect("a pid")).expect("a pid");
+    kill_process(pid, with).expect("signalled");
+}
+
+/// The agent, once the project runs in that epoch.
+fn agent(home: &Home, epoch: u32) -> u32 {
+    let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
+    until("it runs", || {
+        let project = store.project_rows(None).expect("read").pop()?;
+        (project.state == "running" && project.epoch == epoch).then(|| project.roles[0].pid).flatten()
+    })
+}
+
+fn knows_tmux(home: &Home, state: &str) {
+    let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
+    until(state, || store.lease().expect("read").filter(|lease| lease.tmux == state));
+}
+
+#[test]
+fn a_server_that_is_killed_hung_or_unreachable() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    enqueue(home, dir.path());
+    let mut serve = serving(home);
+    agent(home, 1);
+
+    signal(server(home), Signal::KILL);
+    let pid = agent(home, 2);
+    assert_eq!(count(home, |what| matches!(what, What::ServerDied { sessions: 1, .. })), 1, "one event");
+    assert_eq!(count(home, |what| matches!(what, What::RecoveryStarted { .. })), 0, "charged to nobody");
+
+    let dead = count(home, |what| matches!(what, What::AgentDied { .. }));
+    let hung = server(home);
+    signal(hung, Signal::STOP);
+    knows_tmux(home, "unknown");
+    signal(hung, Signal::CONT);
+    knows_tmux(home, "alive");
+    assert_eq!(agent(home, 2), pid, "nobody was called dead");
+
+    let socket = home.socket(std::env::var_os("XDG_RUNTIME_DIR").as_deref()).expect("a socket");
+    std::fs::remove_file(&socket).expect("removed");
+    kill_process(serve.pid(), Signal::KILL).expect("killed");
+    serve.0.wait().expect("waited for");
+    let _again = serving(home);
+    knows_tmux(home, "alive");
+    assert_eq!((server(home), agent(home, 2)), (hung, pid), "the same server, the same agent");
+    assert_eq!(count(home, |what| matches!(what, What::AgentDied { .. })), dead);
+}
