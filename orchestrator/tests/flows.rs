@@ -285,6 +285,28 @@ fn an_agent_that_gives_up_fails_its_project_in_its_own_words() {
     assert_eq!(story.project(), None, "it is settled");
 }
 
+/// A respawn that is under way when its project ends must come out before the end is final, or it would outlive it.
+#[test]
+fn nothing_is_taken_down_before_what_is_under_way_has_come_out() {
+    let intended = |story: &Story, name: &str| {
+        count(story, |what| matches!(what, What::EffectIntended { effect, .. } if effect == name))
+    };
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    for _ in 0..1_000 {
+        if intended(&story, "respawn") == 1 {
+            break;
+        }
+        story.run(Span(100));
+    }
+    story.core.env().report("tester", Span(10), Report::Fail("no key".to_owned()));
+    story.run(Span(500));
+    assert_eq!((state(&story), intended(&story, "end_session")), (Some(ProjectState::Failed), 0));
+    story.run(SECOND);
+    assert_eq!((state(&story), intended(&story, "end_session")), (None, 1));
+    assert!(story.core.env().agents.iter().all(|agent| !agent.alive));
+}
+
 #[test]
 fn only_the_current_incarnation_is_listened_to() {
     let mut story = running();

@@ -76,6 +76,19 @@ fn story_version(story: &mut Story) -> i64 {
     fleet.project(ProjectId(1)).map(|project| project.version).expect("the project")
 }
 
+/// The clock is read before the write lock is had: whoever waited for the lock writes an earlier moment later.
+#[test]
+fn the_journal_does_not_go_back() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut store = store(&home);
+    let at = |micros| Now { at: Timestamp(micros), ..now() };
+    store.enqueue(&spec("Later", &["a"]), &at(9)).expect("accepted");
+    store.enqueue(&spec("Read its clock first", &["a"]), &at(5)).expect("accepted");
+    store.enqueue(&spec("Latest", &["a"]), &at(12)).expect("accepted");
+    let told: Vec<_> = store.entries_after(Seq(0), 9).expect("a journal").iter().map(|entry| entry.at.0).collect();
+    assert_eq!(told, [9, 9, 12]);
+}
+
 #[test]
 fn bad_files_are_refused_in_words_and_left_alone() {
     let home = tempfile::tempdir().expect("a temporary directory");

@@ -38,9 +38,7 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
     match &happened.event {
         Event::Started => started(&mut cursor),
         Event::Admitted { project } => with(&mut cursor, *project, admitted),
-        Event::Settled { effect, project, role, result } => {
-            settle::settled(&mut cursor, *effect, *project, role, result)
-        }
+        Event::Settled { effect, project, result, .. } => settle::settled(&mut cursor, *effect, *project, result),
         Event::ProcessGone { project, role, process } => {
             with(&mut cursor, *project, |draft| observe::process_gone(draft, role, *process));
         }

@@ -9,7 +9,7 @@ use super::silence;
 use super::with;
 use crate::domain::event::{Fact, Head, PaneUp, RoleFound};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
-use crate::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
+use crate::domain::id::{EffectId, ProcessId, ProjectId, Token};
 use crate::domain::project::{Pin, SessionIs};
 use crate::domain::signal::What;
 use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
@@ -34,7 +34,6 @@ pub(super) fn settled(
     cursor: &mut Cursor<'_>,
     effect: EffectId,
     project: Option<ProjectId>,
-    _role: &Option<RoleName>,
     result: &Result<Fact, Box<Failure>>,
 ) {
     let Some(id) = project else { return };
