@@ -190,15 +190,15 @@ fn place(request: &Request, rooms: &[Room], end: u64, deck: &mut Vec<Kind>) -> V
     let mut faults = Vec::new();
     for (room, project) in rooms.iter().zip(0..) {
         if let Some(at_ms) = room.git_at {
-            let params = Params { victim: Some(Victim::Git) };
-            faults.push(Planned { id: 0, at_ms, kind: Kind::StderrNull, project, role: None, params });
+            let params = Params { victim: Some(Victim::Git), for_ms: None };
+            faults.push(Planned { id: 0, at_ms, on_event: None, kind: Kind::StderrNull, project, role: None, params });
         }
         for at_ms in times(&mut stream, room.from, end, room.count) {
             let Some(kind) = deck.pop() else { break };
             let role = kind.entry().hits_role.then(|| stream.below(u64::from(request.roles)));
             let role = role.map(|role| u32::try_from(role).unwrap_or(0));
-            let params = Params { victim: (kind == Kind::StderrNull).then_some(Victim::Agent) };
-            faults.push(Planned { id: 0, at_ms, kind, project, role, params });
+            let params = Params { victim: (kind == Kind::StderrNull).then_some(Victim::Agent), for_ms: None };
+            faults.push(Planned { id: 0, at_ms, on_event: None, kind, project, role, params });
         }
     }
     faults.sort_by_key(|fault| (fault.at_ms, fault.project));

@@ -22,6 +22,8 @@ pub mod matching;
 pub mod report;
 pub mod schedule;
 pub mod seed;
+pub mod sim;
 #[cfg(test)]
 mod story;
 pub mod truth;
+pub mod witness;

@@ -46,6 +46,10 @@ pub struct Planned {
     pub id: u32,
     /// When, from the start of the run. It is not before this, and later if its project is not fit yet.
     pub at_ms: u64,
+    /// Not before this event of its project is told, after `at_ms`: the name of an entry of the journal. Simulated
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_event: Option<String>,
     /// What.
     pub kind: Kind,
     /// Which project, counted from 0.
@@ -64,6 +68,9 @@ pub struct Params {
     /// For `stderr_null`: which program fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub victim: Option<Victim>,
+    /// For what lasts a while: how long, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
 }
 
 /// Why a schedule cannot be played.
@@ -98,7 +105,7 @@ impl Params {
     /// Whether there is nothing to know.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.victim.is_none()
+        self.victim.is_none() && self.for_ms.is_none()
     }
 }
 
@@ -129,6 +136,11 @@ impl Schedule {
         for fault in &self.faults {
             let wrong = |why| Err(ScheduleError::Fault { id: fault.id, why });
             let first = hit.insert(fault.project);
+            if !fault.kind.entry().modes.contains(&self.mode) {
+                return wrong("it cannot be played in this mode");
+            } else if fault.on_event.is_some() && self.mode != Mode::Sim {
+                return wrong("only a simulated run waits for events");
+            }
             if !ids.insert(fault.id) {
                 return wrong("its id is not its own");
             } else if fault.at_ms < last || fault.at_ms > self.duration_ms {
@@ -141,7 +153,7 @@ impl Schedule {
                 return wrong("it does not say whether the agent or git fails");
             } else if fault.role.is_some() != (fault.kind.entry().hits_role && !fault.hits_git()) {
                 return wrong("a role is named where none is hit, or none where one is");
-            } else if fault.hits_git() && !first {
+            } else if fault.hits_git() && !first && self.mode == Mode::Live {
                 return wrong("git can only fail as the first fault of a project, while it is provisioned");
             }
             last = fault.at_ms;
@@ -202,7 +214,8 @@ mod tests {
     }
 
     fn fault(id: u32, at_ms: u64, kind: Kind, role: Option<u32>, victim: Option<Victim>) -> Planned {
-        Planned { id, at_ms, kind, project: 0, role, params: Params { victim } }
+        let params = Params { victim, for_ms: None };
+        Planned { id, at_ms, on_event: None, kind, project: 0, role, params }
     }
 
     fn refusal(faults: Vec<Planned>) -> Option<String> {

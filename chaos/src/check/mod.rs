@@ -26,6 +26,7 @@ pub use liveness::HEALED_WITHIN;
 pub use verdict::{Evidence, Finding, Is, Tally, Verdict};
 
 use crate::history::Logged;
+use crate::witness::Witnessed;
 use orchestrator::domain::signal::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,6 +40,10 @@ pub trait Checker {
 
     /// Looks at the next entry of the journal.
     fn observe(&mut self, entry: &Entry);
+
+    /// Looks at the next thing that has become true, as far as the run can tell as it happens: a simulated one can, a
+    /// live one samples ([`crate::truth::Truth::samples`]).
+    fn witness(&mut self, _: &Witnessed) {}
 
     /// Looks at the truth, and judges.
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict;

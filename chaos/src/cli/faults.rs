@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::output::result;
 use super::value;
-use crate::fault::{CATALOGUE, Fault, Kind};
+use crate::fault::{Fault, Kind, catalogue};
 use clap::{Args, Subcommand};
 
 /// What to show of the catalogue.
@@ -41,7 +41,7 @@ fn modes(fault: &Fault) -> String {
 
 fn list() -> String {
     let line = |fault: &Fault| format!("{:<18} {:<6} {}\n", fault.kind.name(), modes(fault), fault.title);
-    CATALOGUE.iter().map(line).collect()
+    catalogue().map(line).collect()
 }
 
 fn explain(fault: &Fault) -> String {

@@ -77,7 +77,7 @@ impl Injector<'_> {
             (Kind::ClaudeMdDelete, _, Some(role)) => self.delete_claude_md(role),
             (Kind::StderrNull, Some(Victim::Agent), Some(role)) => self.silence_agent(target, role),
             (Kind::OrchKill, _, _) => self.kill_orchestrator(target),
-            (Kind::ClaudeMdDelete | Kind::StderrNull, _, _) => refused("it names nobody to hit"),
+            _ => refused("it names nobody to hit, or cannot be done live"),
         };
         carried_out(planned, Some(project), role.map(|role| role.name.clone()), done)
     }

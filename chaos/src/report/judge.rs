@@ -204,6 +204,7 @@ pub(super) mod tests {
         schedule.faults = injections
             .iter()
             .map(|fault| crate::schedule::Planned {
+                on_event: None,
                 id: fault.id,
                 at_ms: 0,
                 kind: fault.kind,

@@ -3,4 +3,5 @@
 mod command_line;
 mod ground;
 mod live;
+mod sim;
 mod soak;

@@ -3,23 +3,162 @@
 //! One table. `orch-chaos faults` prints it, the generator draws from it, matching and checkers judge by it; a kind
 //! that is not in it cannot be scheduled.
 
+mod simulated;
+
 use orchestrator::domain::failure::FailureKind;
 use orchestrator::domain::time::Span;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What is to happen to a project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
+/// The kinds, each with its name: one list, so that none is without either.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What is to happen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+        }
+
+        impl Kind {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The name used in schedules, reports and metrics.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The project's tmux session is killed.
-    SessionKill,
+    SessionKill = "session_kill",
     /// A role's CLAUDE.md is deleted.
-    ClaudeMdDelete,
+    ClaudeMdDelete = "claude_md_delete",
     /// A program fails and says nothing on standard error.
-    StderrNull,
+    StderrNull = "stderr_null",
     /// The orchestrator itself is killed, and started again.
-    OrchKill,
+    OrchKill = "orch_kill",
+    /// A role's pane is closed.
+    PaneKill = "pane_kill",
+    /// An agent exits 0 without having said that it is done.
+    AgentExitSilent = "agent_exit_silent",
+    /// A role's next agent dies before it reads its brief.
+    AgentDieInStart = "agent_die_in_start",
+    /// The tmux server is killed.
+    ServerKill = "server_kill",
+    /// The tmux server exits.
+    ServerExit = "server_exit",
+    /// The tmux server is stopped for a while.
+    ServerStop = "server_stop",
+    /// The tmux server's socket is unlinked.
+    SocketUnlink = "socket_unlink",
+    /// The machine reboots.
+    Reboot = "reboot",
+    /// An agent is killed and its dead pane stays.
+    PaneHusk = "pane_husk",
+    /// A session of the right name holds only a shell.
+    EmptyShell = "empty_shell",
+    /// Tmux takes a hundred times as long for a while.
+    BenignSlowTmux = "benign_slow_tmux",
+    /// A window of a session is moved.
+    BenignWindowMoved = "benign_window_moved",
+    /// An agent prints Exception and exit status 1.
+    BenignScaryOutput = "benign_scary_output",
+    /// A role's next agent takes 20 s to come up.
+    BenignSlowStart = "benign_slow_start",
+    /// An agent is silent for 50 min, with a tool in flight.
+    BenignLongSilence = "benign_long_silence",
+    /// CLAUDE.md is touched and stays what it is.
+    BenignFileTouch = "benign_file_touch",
+    /// Everything takes ten times as long for a while.
+    BenignCpuLoad = "benign_cpu_load",
+    /// An agent's processes are stopped.
+    AgentStop = "agent_stop",
+    /// An agent lives and does nothing any more.
+    AgentHang = "agent_hang",
+    /// An agent draws a spinner and does nothing else.
+    AgentSpinner = "agent_spinner",
+    /// An agent hangs and ignores SIGTERM.
+    AgentIgnoreTerm = "agent_ignore_term",
+    /// An agent says that it is done and is gone at once.
+    DoneButGone = "done_but_gone",
+    /// An agent's child called setsid and outlives the session.
+    AgentSetsidChild = "agent_setsid_child",
+    /// An agent ignores the hangup of its session.
+    HupSurvivor = "hup_survivor",
+    /// Somebody else's session is on our server.
+    ForeignSession = "foreign_session",
+    /// A session has a name of our pattern and a mark that no row knows.
+    StraySession = "stray_session",
+    /// The next session's name is taken.
+    NameTaken = "name_taken",
+    /// A session is made and the answer is lost.
+    CreateReplyLost = "create_reply_lost",
+    /// A session's name begins with one of ours.
+    NameTwin = "name_twin",
+    /// Every agent of a role exits at once.
+    AgentExitInstant = "agent_exit_instant",
+    /// No agent of a role ever acknowledges.
+    BriefAlwaysFails = "brief_always_fails",
+    /// The Enter after the brief is lost.
+    EnterLost = "enter_lost",
+    /// The pane is in copy mode when the brief comes.
+    CopyMode = "copy_mode",
+    /// CLAUDE.md is emptied.
+    ClaudeMdTruncate = "claude_md_truncate",
+    /// CLAUDE.md cannot be read.
+    ClaudeMdUnreadable = "claude_md_unreadable",
+    /// CLAUDE.md is a symbolic link.
+    ClaudeMdSymlink = "claude_md_symlink",
+    /// CLAUDE.md is a directory.
+    ClaudeMdIsDir = "claude_md_is_dir",
+    /// A role's worktree is removed.
+    WorktreeDelete = "worktree_delete",
+    /// A role's worktree is a husk.
+    WorktreeHusk = "worktree_husk",
+    /// Git fails with an empty standard error.
+    StderrEmpty = "stderr_empty",
+    /// Git fails with bytes that are no text.
+    StderrBinary = "stderr_binary",
+    /// Git fails with more words than anyone keeps.
+    StderrFlood = "stderr_flood",
+    /// Git is killed.
+    ProcSignal = "proc_signal",
+    /// Git is not there.
+    ProcMissing = "proc_missing",
+    /// Git hangs.
+    ProcTimeout = "proc_timeout",
+    /// Git exits 0 and has done nothing.
+    ProcLies = "proc_lies",
+    /// No commit succeeds for a while.
+    DbLocked = "db_locked",
+    /// A commit succeeds and its answer is lost.
+    CommitReplyLost = "commit_reply_lost",
+    /// There is no space for a while.
+    DiskFull = "disk_full",
+    /// A second orchestrator is started.
+    SecondOrchestrator = "second_orchestrator",
+    /// An orchestrator is stopped past its lease and goes on under another.
+    PausedWriter = "paused_writer",
+    /// An agent dies and its number is somebody else's at once.
+    PidReuse = "pid_reuse",
+    /// The orchestrator is not run for a while.
+    OrchPause = "orch_pause",
+    /// The machine is suspended for 8 h.
+    Suspend = "suspend",
+    /// The wall clock is set back.
+    ClockStepBack = "clock_step_back",
+    /// The wall clock is set forward.
+    ClockStepForward = "clock_step_forward",
+    /// Events are lost for a while, and an agent is killed in it.
+    EventDrop = "event_drop",
+    /// Every event comes twice for a while.
+    EventDuplicate = "event_duplicate",
 }
 
 /// Where a schedule is played.
@@ -28,6 +167,8 @@ pub enum Kind {
 pub enum Mode {
     /// Real tmux, git, files and processes.
     Live,
+    /// A simulated world, in virtual time.
+    Sim,
 }
 
 /// Which program of [`Kind::StderrNull`] fails.
@@ -96,6 +237,11 @@ pub struct Fault {
     pub undo: &'static str,
 }
 
+/// Every entry, in the order of [`Kind`].
+pub fn catalogue() -> impl Iterator<Item = &'static Fault> {
+    Kind::ALL.iter().map(|kind| kind.entry())
+}
+
 /// G4: a death is in the database within 1 s of being observable by event.
 const BY_EVENT: Span = Span::from_secs(1);
 /// G4: and within 5 s by sweep.
@@ -103,13 +249,14 @@ const BY_SWEEP: Span = Span::from_secs(5);
 /// G11: the next start is through within 5 s.
 const BY_RESTART: Span = Span::from_secs(5);
 
-/// The catalogue, in the order of [`Kind`].
-pub const CATALOGUE: &[Fault] = &[
+/// The kinds that are played live, in the order of [`Kind`]; those that only a simulated world has so far are in
+/// [`simulated`].
+const LIVE: &[Fault] = &[
     Fault {
         kind: Kind::SessionKill,
         title: "a project's tmux session is killed",
         class: "01 death undetected",
-        modes: &[Mode::Live],
+        modes: &[Mode::Live, Mode::Sim],
         does: "tmux kill-session on the project's session, if that still carries the token the database names",
         probe: "the session's agents (pid and start time taken before) are gone and its token is no longer listed",
         detection: Detection {
@@ -127,7 +274,7 @@ pub const CATALOGUE: &[Fault] = &[
         kind: Kind::ClaudeMdDelete,
         title: "a role's CLAUDE.md is deleted while its agent works",
         class: "12 missing resource",
-        modes: &[Mode::Live],
+        modes: &[Mode::Live, Mode::Sim],
         does: "unlink CLAUDE.md in the worktree of one role while its agent works",
         probe: "a descriptor opened before counts no link any more (the path proves nothing: it may be back already)",
         detection: Detection {
@@ -145,7 +292,7 @@ pub const CATALOGUE: &[Fault] = &[
         kind: Kind::StderrNull,
         title: "an agent or git fails without a word on standard error",
         class: "13 swallowed error",
-        modes: &[Mode::Live],
+        modes: &[Mode::Live, Mode::Sim],
         does: "agent: it closes its standard error and exits 41 with nothing written; \
                git: the next `git worktree add` closes its standard error and exits 128",
         probe: "agent: its pidfd tells the exit and its stderr file holds nothing; git: the armed fault is claimed",
@@ -165,7 +312,7 @@ pub const CATALOGUE: &[Fault] = &[
         kind: Kind::OrchKill,
         title: "the orchestrator is killed and started again (only if asked for by --fault)",
         class: "crash of the orchestrator (G11, G12)",
-        modes: &[Mode::Live],
+        modes: &[Mode::Live, Mode::Sim],
         does: "SIGKILL to the `orch serve` that the harness started, which it then starts again at once",
         probe: "its exit status says SIGKILL, and the project's agents (pid and start time) live when the next one is ready",
         detection: Detection {
@@ -187,21 +334,8 @@ pub const AGENT_EXIT_CODE: i32 = 41;
 pub const GIT_EXIT_CODE: i32 = 128;
 
 impl Kind {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull, Self::OrchKill];
     /// Those that a run draws from unless it is told otherwise.
     pub const DRAWN: &'static [Self] = &[Self::SessionKill, Self::ClaudeMdDelete, Self::StderrNull];
-
-    /// The name used in schedules, reports and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SessionKill => "session_kill",
-            Self::ClaudeMdDelete => "claude_md_delete",
-            Self::StderrNull => "stderr_null",
-            Self::OrchKill => "orch_kill",
-        }
-    }
 
     /// The kind of that name, if there is one.
     #[must_use]
@@ -212,24 +346,17 @@ impl Kind {
     /// Its entry in the catalogue.
     #[must_use]
     pub fn entry(self) -> &'static Fault {
-        let place = match self {
-            Self::SessionKill => 0,
-            Self::ClaudeMdDelete => 1,
-            Self::StderrNull => 2,
-            Self::OrchKill => 3,
-        };
-        &CATALOGUE[place]
+        let place = self as usize;
+        LIVE.get(place).unwrap_or_else(|| &simulated::ENTRIES[place - LIVE.len()])
     }
 
     /// The one right classification of a fault of this kind.
     #[must_use]
     pub fn due(self, victim: Option<Victim>) -> Option<FailureKind> {
-        match (self, victim) {
-            (Self::StderrNull, Some(Victim::Git)) => Some(FailureKind::SubprocessFailed),
-            (Self::SessionKill | Self::ClaudeMdDelete | Self::StderrNull | Self::OrchKill, _) => {
-                self.entry().detection.kind
-            }
+        if self == Self::StderrNull && victim == Some(Victim::Git) {
+            return Some(FailureKind::SubprocessFailed);
         }
+        self.entry().detection.kind
     }
 }
 
@@ -245,6 +372,7 @@ impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Sim => "sim",
         }
     }
 }
@@ -269,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_entry() {
-        assert_eq!(CATALOGUE.len(), Kind::ALL.len());
+        assert_eq!(LIVE.len() + simulated::ENTRIES.len(), Kind::ALL.len());
         for kind in Kind::ALL {
             assert_eq!(kind.entry().kind, *kind);
             assert_eq!(Kind::from_name(kind.name()), Some(*kind));
@@ -281,7 +409,7 @@ mod tests {
 
     #[test]
     fn every_entry_says_everything() {
-        for fault in CATALOGUE {
+        for fault in Kind::ALL.iter().map(|kind| kind.entry()) {
             for text in [fault.title, fault.class, fault.does, fault.probe, fault.detection.told_by, fault.undo] {
                 assert!(!text.is_empty(), "{}", fault.kind);
             }

@@ -1,0 +1,57 @@
+//! The simulated disk of the database: real SQLite on its in-memory file system.
+//!
+//! One connection keeps the database; an orchestrator's is dropped when it crashes, in the middle of whatever it did.
+//! That is the crash of a process, not the loss of power.
+
+use super::gate::Gate;
+use orchestrator::store::{Store, StoreError};
+use rusqlite::{Connection, OpenFlags};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Databases that were ever made in this process; each has a name of its own.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// A database in memory.
+#[derive(Debug)]
+pub struct Bank {
+    uri: String,
+    /// Keeps it, and does what clients do.
+    pub client: Store,
+}
+
+impl Bank {
+    /// An empty database.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for it.
+    pub fn new() -> Result<Self, StoreError> {
+        let uri = format!("file:/sim-{}?vfs=memdb", MADE.fetch_add(1, Ordering::Relaxed));
+        let mut client = Store::from_connection(open(&uri)?)?;
+        client.set_installation("0042")?;
+        Ok(Self { uri, client })
+    }
+
+    /// Another connection, whose commits pass the gate.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for it.
+    pub fn connect(&self, gate: &Arc<Gate>) -> Result<Store, StoreError> {
+        let connection = open(&self.uri)?;
+        let gate = Arc::clone(gate);
+        connection.commit_hook(Some(move || gate.passes()))?;
+        Store::from_connection(connection)
+    }
+}
+
+fn open(uri: &str) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}

@@ -1,0 +1,213 @@
+//! An orchestrator of the simulated world: the real core over the simulator's side of the seam, driven as
+//! `orch serve` drives it.
+//!
+//! It keeps the pace of `orchestrator/src/runtime/serve.rs`: the sweep, the anchor that is the lease's heartbeat, the
+//! pause after trouble with the store.
+
+use super::bank::Bank;
+use super::env::SimEnv;
+use super::gate::Gate;
+use super::heap::Tick;
+use super::link::Life;
+use super::world::{Ev, World};
+use crate::witness::Fact;
+use orchestrator::domain::event::{Event, Happened, Source};
+use orchestrator::domain::fleet::Tmux;
+use orchestrator::domain::id::{ProcessId, Seq};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::signal::{Entry, Signal, What};
+use orchestrator::domain::time::{Anchor, Span, Timestamp};
+use orchestrator::env::Env;
+use orchestrator::runtime::Core;
+use orchestrator::store::StoreError;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The sweep while all is well, and while it is not.
+const SWEEP: Span = Span::from_secs(5);
+const SWEEP_UNHEALTHY: Span = Span::from_secs(1);
+/// The lease's heartbeat.
+const ANCHOR_EVERY: Span = Span::from_secs(10);
+/// The pause after a store that failed.
+const TROUBLE: Span = Span::from_secs(1);
+
+/// How an orchestrator stands after it was given a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// It goes on.
+    Up,
+    /// It died at a commit, or at a point of an effect.
+    Crashed,
+    /// Somebody else has taken over: it has ended itself.
+    Fenced,
+}
+
+/// One orchestrator.
+pub struct Host {
+    core: Core<SimEnv>,
+    world: Rc<RefCell<World>>,
+    gate: Arc<Gate>,
+    /// Which life of the world it is.
+    pub life: usize,
+    anchor: Anchor,
+    next_sweep: Timestamp,
+    next_anchor: Timestamp,
+    /// Until when the store is left alone after it failed.
+    trouble: Option<Timestamp>,
+    wake: Option<Tick>,
+    inbox: Vec<Happened>,
+}
+
+impl Host {
+    /// Starts an orchestrator, as `orch serve` starts: anchor, lease, what a predecessor left, the fleet.
+    ///
+    /// # Errors
+    /// If the store cannot be used; then it has not started.
+    pub fn start(
+        world: &Rc<RefCell<World>>,
+        bank: &Bank,
+        gate: &Arc<Gate>,
+        policy: Policy,
+    ) -> Result<Self, StoreError> {
+        gate.revive();
+        let mut store = bank.connect(gate)?;
+        let (life, anchor, me, at) = {
+            let mut world = world.borrow_mut();
+            let (boot, mono) = (world.kernel.boot_id(), world.kernel.mono(world.at));
+            let wall = world.kernel.wall(world.at);
+            let anchor = match store.anchor()? {
+                Some(stored) => stored.resumed(&boot, mono, wall),
+                None => Anchor { boot_id: boot, mono_us: mono, at: Timestamp(0), wall_us: wall },
+            };
+            world.anchor = anchor.clone();
+            world.end_leftovers();
+            world.lives.push(Life::new());
+            let life = world.lives.len() - 1;
+            let me = ProcessId { pid: 100 + u32::try_from(life).unwrap_or(0), start: mono / 10_000 + 1 };
+            (life, anchor, me, world.now())
+        };
+        let dead = |error| {
+            world.borrow_mut().lives[life].alive = false;
+            error
+        };
+        store.set_anchor(&anchor).map_err(dead)?;
+        store.take_lease(me, at, None).map_err(dead)?;
+        let env = SimEnv::new(Rc::clone(world), life, Arc::clone(gate));
+        let (mut core, unconfirmed) = Core::open(store, env, policy).map_err(dead)?;
+        let unfinished = u32::try_from(core.fleet().projects().count()).unwrap_or(u32::MAX);
+        let what = What::OrchestratorStarted { process: me, version: "sim".to_owned(), unfinished, unconfirmed };
+        let now = core.env().now();
+        core.store().journal(Signal::fleet(what), &now).map_err(dead)?;
+        {
+            let mut world = world.borrow_mut();
+            world.witness(Fact::Serving { life });
+            let after = world.takes(1_000, 5_000);
+            world.after(after, Ev::Connect { life });
+            let happened = Happened { seen_at: at, source: Source::Sweep, event: Event::Started };
+            world.after(0, Ev::Tell { life, happened });
+        }
+        Ok(Self {
+            core,
+            world: Rc::clone(world),
+            gate: Arc::clone(gate),
+            life,
+            anchor,
+            next_sweep: at,
+            next_anchor: at + ANCHOR_EVERY,
+            trouble: None,
+            wake: None,
+            inbox: Vec::new(),
+        })
+    }
+
+    /// The core, for those who look at it from outside.
+    pub fn core(&mut self) -> &mut Core<SimEnv> {
+        &mut self.core
+    }
+
+    /// What the journal holds after an entry.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn entries(&mut self, after: Seq) -> Result<Vec<Entry>, StoreError> {
+        self.core.store().entries_after(after, usize::MAX)
+    }
+
+    /// Takes something in; it is dealt with in the next turn.
+    pub fn take(&mut self, happened: Happened) {
+        self.inbox.push(happened);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.world.borrow().now()
+    }
+
+    /// One turn of the loop.
+    ///
+    /// # Errors
+    /// Never for what the orchestrator must bear; only if the simulation itself cannot go on.
+    pub fn turn(&mut self) -> Stands {
+        let at = self.now();
+        if let Some(until) = self.trouble
+            && at < until
+        {
+            return Stands::Up;
+        }
+        let mut drained = std::mem::take(&mut self.inbox);
+        if at >= self.next_sweep {
+            drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
+            let healthy = matches!(self.core.fleet().tmux, Tmux::Alive(_)) && self.trouble.is_none();
+            self.next_sweep = at + if healthy { SWEEP } else { SWEEP_UNHEALTHY };
+        }
+        if let Err(error) = self.core.turn(drained) {
+            return self.failed(&error);
+        }
+        self.trouble = None;
+        if self.gate.is_struck() {
+            return Stands::Crashed;
+        }
+        if at >= self.next_anchor {
+            self.next_anchor = at + ANCHOR_EVERY;
+            let wall_us = {
+                let world = self.world.borrow();
+                self.anchor.mono_us = world.kernel.mono(world.at);
+                world.kernel.wall(world.at)
+            };
+            (self.anchor.at, self.anchor.wall_us) = (at, wall_us);
+            let anchor = self.anchor.clone();
+            if let Err(error) = self.core.store().set_anchor(&anchor) {
+                self.core.distrust();
+                return self.failed(&error);
+            }
+        }
+        if self.gate.is_struck() { Stands::Crashed } else { Stands::Up }
+    }
+
+    fn failed(&mut self, error: &StoreError) -> Stands {
+        if self.gate.is_struck() {
+            return Stands::Crashed;
+        }
+        if matches!(error, StoreError::Fenced { .. }) {
+            return Stands::Fenced;
+        }
+        let at = self.now();
+        self.trouble = Some(at + TROUBLE);
+        self.next_sweep = at;
+        Stands::Up
+    }
+
+    /// Plans the next turn that is due by the clock.
+    pub fn plan(&mut self) {
+        let next = match self.trouble {
+            Some(until) => until,
+            None => self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep)),
+        };
+        let mut world = self.world.borrow_mut();
+        let due = world.at + next.since(world.now()).0;
+        if self.wake.is_none_or(|planned| planned > due || planned <= world.at) {
+            self.wake = Some(due);
+            world.heap.push(due, Ev::Wake { life: self.life });
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What each effect does to the world, stage by stage: the model of `orchestrator/src/env/live/perform.rs`.
+
+use super::acts::Heard;
+use super::agent::Agent;
+use super::faults::Armed;
+use super::job::{Next, tmux_failure, words};
+use super::kernel::{Mark, Program};
+use super::world::World;
+use crate::truth::Incarnation;
+use crate::witness::Fact;
+use orchestrator::domain::effect::{Effect, Launch, Ordered, RoleLook};
+use orchestrator::domain::event::{Fact as Done, Head, PaneEnd, PaneUp, Remains};
+use orchestrator::domain::failure::{Ending, Failure, FailureKind, Stderr};
+use orchestrator::domain::id::{ProcessId, Token};
+use orchestrator::domain::limits::deadline;
+use orchestrator::domain::silence::Sample;
+use orchestrator::domain::time::Span;
+
+/// How long a process is given after SIGTERM.
+const GRACE_US: u64 = 5_000_000;
+
+fn refused(ordered: &Ordered, message: &str) -> Next {
+    let failure = tmux_failure(ordered, FailureKind::SubprocessFailed, Ending::Reason(message.to_owned()));
+    Next::Over(Err(Box::new(failure)))
+}
+
+pub(super) fn failed(ordered: &Ordered, kind: FailureKind, why: &str) -> Next {
+    Next::Over(Err(Box::new(Failure::of_operation(ordered.stage, kind, words(ordered), why))))
+}
+
+impl World {
+    /// One stage of a job.
+    pub(super) fn perform(&mut self, id: u64, stage: u8) -> Next {
+        let Some(job) = self.jobs.get(&id) else { return Next::Silent };
+        let ordered = job.ordered.clone();
+        match (&ordered.effect, stage) {
+            (Effect::Preflight { .. }, 0) => Next::Go(self.takes(3_000, 8_000)),
+            (Effect::Preflight { .. }, _) => self.preflight(&ordered),
+            (Effect::EnsureWorktree { path, branch, .. }, _) => self.worktree(id, stage, &ordered, path, branch),
+            (Effect::EnsureFiles { worktree, files, park }, _) => self.files(stage, &ordered, worktree, files, park),
+            (Effect::Look { .. } | Effect::Certify { .. }, 0) => Next::Go(self.takes(100, 600)),
+            (Effect::Look { roles }, _) => {
+                let roles = roles.iter().map(|look| self.disk.look(look)).collect();
+                Next::Over(Ok(Done::Looked { roles }))
+            }
+            (Effect::Certify { roles }, _) => self.certify(roles),
+            // Everything below asks tmux: a connection first, then a message that the server reads in its time.
+            (_, 0) => Next::Link,
+            (_, 1) => Next::Tmux,
+            (Effect::EndRemains { tokens }, 2) => {
+                let server = self.server.as_ref();
+                let named = tokens.iter().filter_map(|token| server.and_then(|server| server.named(token)));
+                let names: Vec<String> = named.map(ToOwned::to_owned).collect();
+                for name in names {
+                    self.session_ends(&name);
+                }
+                self.terminate(id, tokens)
+            }
+            (Effect::EndRemains { tokens }, 3) => {
+                let ended = self.kill_left(id);
+                Next::Over(Ok(Done::RemainsEnded { tokens: tokens.clone(), ended }))
+            }
+            (Effect::EnsureSession { session, token, launches }, 2) => {
+                self.create_session(id, &ordered, session, token, launches)
+            }
+            (Effect::EnsureSession { launches, .. }, 3) => self.session_up(id, &ordered, launches),
+            (Effect::Respawn { session, pane, old_token, launch, .. }, 2) => {
+                self.respawn(&ordered, session, pane.as_deref(), old_token.as_ref(), launch)
+            }
+            (Effect::HandBrief { pane, line, .. } | Effect::Nudge { pane, line }, _) => {
+                self.hand_line(stage, &ordered, pane, line)
+            }
+            (Effect::Sample { pane, process }, _) => self.sample(&ordered, pane, *process),
+            (Effect::Collect { .. }, 2) => Next::Go(self.takes(300, 2_500)),
+            (Effect::Collect { .. }, _) => self.collect(&ordered),
+            (Effect::EndSession { session, token, tokens }, 2) => {
+                let server = self.server.as_ref();
+                let ours = server
+                    .and_then(|server| server.session(session))
+                    .is_some_and(|found| found.token.as_ref() == Some(token));
+                if ours {
+                    self.session_ends(session);
+                }
+                self.terminate(id, tokens)
+            }
+            (Effect::EndSession { .. }, _) => {
+                self.kill_left(id);
+                Next::Over(Ok(Done::SessionEnded))
+            }
+            (
+                Effect::ListPanes | Effect::EndRemains { .. } | Effect::EnsureSession { .. } | Effect::Respawn { .. },
+                _,
+            ) => Next::Silent,
+        }
+    }
+
+    fn preflight(&mut self, ordered: &Ordered) -> Next {
+        if self.disk.full {
+            return failed(ordered, FailureKind::Io, "only 0 bytes are free where the installation is");
+        }
+        if let Some(project) = ordered.project
+            && self.spoiled(project, "preflight").is_some()
+        {
+            return failed(ordered, FailureKind::Invalid, "the agent's program \"agent\" is not on PATH");
+        }
+        Next::Over(Ok(Done::Preflighted))
+    }
+
+    /// The fault that waits for this operation of this project; it is used up.
+    pub(super) fn spoiled(
+        &mut self,
+        project: orchestrator::domain::id::ProjectId,
+        operation: &'static str,
+    ) -> Option<Armed> {
+        let of = |armed: &Armed| armed.project == project && armed.operation == operation;
+        let place = self.armed.iter().position(of)?;
+        let armed = self.armed[place].clone();
+        if !armed.for_ever {
+            self.armed.remove(place);
+        }
+        self.witness(Fact::Injected { id: armed.id });
+        Some(armed)
+    }
+
+    fn certify(&mut self, roles: &[RoleLook]) -> Next {
+        let found: Vec<_> = roles.iter().map(|look| self.disk.look(look)).collect();
+        let head = |look: &RoleLook| {
+            let commits = self.disk.tree(&look.worktree).map_or(0, |tree| tree.commits);
+            Head { role: look.role.clone(), sha: format!("{commits:040x}"), dirty: false }
+        };
+        let sound = roles.iter().zip(&found).filter(|(_, found)| found.worktree.is_none());
+        let heads = sound.map(|(look, _)| head(look)).collect();
+        Next::Over(Ok(Done::Certified { roles: found, heads }))
+    }
+
+    /// SIGTERM to everything that carries one of these marks; who ignores it gets its time and then SIGKILL (T11).
+    fn terminate(&mut self, id: u64, tokens: &[Token]) -> Next {
+        let found = self.kernel.marked(tokens);
+        let (mut left, mut ended) = (Vec::new(), 0);
+        for process in found {
+            let stays = self.kernel.get(process).is_some_and(|process| process.survives_term || process.stopped);
+            if stays {
+                left.push(process);
+            } else {
+                self.end(process, None, Some(15));
+                ended += 1;
+            }
+        }
+        let after = if left.is_empty() { self.takes(500, 3_000) } else { GRACE_US };
+        if let Some(job) = self.jobs.get_mut(&id) {
+            (job.left, job.ended) = (left, ended);
+        }
+        Next::Go(after)
+    }
+
+    fn kill_left(&mut self, id: u64) -> u32 {
+        let Some(job) = self.jobs.get_mut(&id) else { return 0 };
+        let (left, mut ended) = (std::mem::take(&mut job.left), job.ended);
+        for process in left {
+            self.end(process, None, Some(9));
+            ended += 1;
+        }
+        ended
+    }
+
+    fn create_session(&mut self, id: u64, ordered: &Ordered, name: &str, token: &Token, launches: &[Launch]) -> Next {
+        let Some(server) = &mut self.server else { return refused(ordered, "no server running") };
+        match server.session(name) {
+            Some(found) if found.token.as_ref() != Some(token) => {
+                let message = format!("a session named {name} exists and is not ours");
+                let conflict = tmux_failure(ordered, FailureKind::NameConflict, Ending::Reason(message));
+                return Next::Over(Err(Box::new(conflict)));
+            }
+            Some(_) => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.adopted = true;
+                }
+            }
+            None => {
+                server.create(name, Some(token.clone()));
+                self.witness(Fact::SessionUp { name: name.to_owned(), token: Some(token.clone()) });
+            }
+        }
+        for launch in launches {
+            let session = self.server.as_ref().and_then(|server| server.session(name));
+            let there = session
+                .is_some_and(|session| session.panes.iter().any(|pane| pane.token.as_ref() == Some(&launch.token)));
+            if !there {
+                self.open_pane(name, launch);
+            }
+        }
+        self.sessions_changed();
+        let lost = ordered.project.and_then(|project| self.spoiled(project, "create")).is_some();
+        if lost {
+            // It was done, and the answer never came.
+            let ending = Ending::DeadlinePassed(deadline::TMUX);
+            return Next::Over(Err(Box::new(tmux_failure(ordered, FailureKind::TimedOut, ending))));
+        }
+        Next::Go(self.takes(3_000, 12_000))
+    }
+
+    fn open_pane(&mut self, session: &str, launch: &Launch) -> Option<String> {
+        let process = self.spawn_agent(launch);
+        let pane = self.server.as_mut()?.open(session, process, Some(launch.token.clone()))?;
+        self.agent_in(launch, process, pane.clone());
+        Some(pane)
+    }
+
+    fn spawn_agent(&mut self, launch: &Launch) -> ProcessId {
+        let number = self.agents.len();
+        let mark = Mark { token: launch.token.clone(), project: launch.project, role: launch.role.clone() };
+        self.kernel.spawn(self.at, Program::Agent(number), Some(mark))
+    }
+
+    fn agent_in(&mut self, launch: &Launch, process: ProcessId, pane: String) {
+        let incarnation = Incarnation {
+            project: launch.project,
+            role: launch.role.clone(),
+            epoch: launch.epoch,
+            token: launch.token.clone(),
+        };
+        let whose = (launch.project, launch.role.clone());
+        let mood = self.moods.get_mut(&whose).and_then(std::collections::VecDeque::pop_front).unwrap_or_default();
+        self.born(Agent {
+            incarnation,
+            process,
+            pane,
+            tree: launch.worktree.clone(),
+            pin: launch.claude_md.clone(),
+            mood,
+            born: self.at,
+            up: false,
+            heard: false,
+            briefed: false,
+            done: false,
+            hung: None,
+            spins: false,
+            tool: false,
+            output: 0,
+            plan: 0,
+            stderr: None,
+        });
+    }
+
+    fn session_up(&mut self, id: u64, ordered: &Ordered, launches: &[Launch]) -> Next {
+        let Some(server) = &self.server else {
+            return refused(ordered, "the connection to tmux was lost: server exited unexpectedly");
+        };
+        let (answers, seen) = (server.id, server.list());
+        let up = |launch: &Launch| {
+            let pane = seen.iter().find(|pane| pane.role_token.as_ref() == Some(&launch.token))?;
+            let process = if pane.dead { None } else { self.kernel.identify(pane.pid) };
+            Some(PaneUp { role: launch.role.clone(), pane: pane.pane.clone(), process })
+        };
+        let panes: Vec<PaneUp> = launches.iter().filter_map(up).collect();
+        let adopted = self.jobs.get(&id).is_some_and(|job| job.adopted);
+        Next::Over(Ok(Done::SessionUp { adopted, panes, server: answers }))
+    }
+
+    fn respawn(
+        &mut self,
+        ordered: &Ordered,
+        session: &str,
+        pane: Option<&str>,
+        old: Option<&Token>,
+        launch: &Launch,
+    ) -> Next {
+        let Some(server) = &self.server else { return refused(ordered, "no server running") };
+        let Some(found) = server.session(session) else { return refused(ordered, "can't find session") };
+        if let Some(there) = found.panes.iter().find(|pane| pane.token.as_ref() == Some(&launch.token)) {
+            let process = if there.end.is_some() { None } else { Some(there.process) };
+            let up = PaneUp { role: launch.role.clone(), pane: there.id.clone(), process };
+            return Next::Over(Ok(Done::AgentUp(up)));
+        }
+        let same = found.panes.iter().find(|there| Some(there.id.as_str()) == pane).cloned();
+        let id = match same {
+            Some(there) if there.token.as_ref() == old => {
+                if there.end.is_none() {
+                    self.end(there.process, None, Some(9));
+                }
+                let process = self.spawn_agent(launch);
+                if let Some(again) = self.server.as_mut().and_then(|server| server.pane_mut(&there.id)) {
+                    (again.process, again.token, again.end) = (process, Some(launch.token.clone()), None);
+                    (again.typed, again.copy_mode) = (None, false);
+                }
+                self.agent_in(launch, process, there.id.clone());
+                there.id
+            }
+            Some(_) => return refused(ordered, "the pane is not the one that was asked for"),
+            None => match self.open_pane(session, launch) {
+                Some(id) => id,
+                None => return refused(ordered, "can't find session"),
+            },
+        };
+        let process = self.server.as_ref().and_then(|server| server.pane(&id)).map(|pane| pane.process);
+        Next::Over(Ok(Done::AgentUp(PaneUp { role: launch.role.clone(), pane: id, process })))
+    }
+
+    /// One line in three messages: the buffer, its paste, Enter (T17).
+    fn hand_line(&mut self, stage: u8, ordered: &Ordered, pane: &str, line: &str) -> Next {
+        let Some(found) = self.server.as_mut().and_then(|server| server.pane_mut(pane)) else {
+            return refused(ordered, &format!("can't find pane: {pane}"));
+        };
+        match stage {
+            2 => {
+                found.typed = None;
+                return Next::Tmux;
+            }
+            3 => {
+                found.typed = Some(line.to_owned());
+                return Next::Tmux;
+            }
+            _ => {}
+        }
+        let process = found.process;
+        let spoiled = ordered.project.and_then(|project| self.spoiled(project, "enter")).is_some();
+        let found = self.server.as_mut().and_then(|server| server.pane_mut(pane));
+        let typed = found.filter(|found| !found.copy_mode && !spoiled).and_then(|found| found.typed.take());
+        let brief = matches!(ordered.effect, Effect::HandBrief { .. });
+        if typed.is_some() {
+            self.hears(process, if brief { Heard::Brief } else { Heard::Nudge });
+        }
+        Next::Over(Ok(if brief { Done::BriefHanded } else { Done::Nudged }))
+    }
+
+    fn sample(&mut self, ordered: &Ordered, pane: &str, process: ProcessId) -> Next {
+        if self.server.as_ref().and_then(|server| server.pane(pane)).is_none() {
+            return refused(ordered, &format!("can't find pane: {pane}"));
+        }
+        let Some(Program::Agent(number)) = self.kernel.get(process).map(|process| process.program) else {
+            return failed(ordered, FailureKind::Io, "the process is gone");
+        };
+        let agent = &self.agents[number];
+        Next::Over(Ok(Done::Sampled(Sample { output: agent.output, cpu_ticks: agent.cpu_ticks(self.at) })))
+    }
+
+    fn collect(&mut self, ordered: &Ordered) -> Next {
+        let Effect::Collect { session, session_token, pane, process, server: known, started_at, .. } = &ordered.effect
+        else {
+            return Next::Silent;
+        };
+        let Some(server) = &mut self.server else {
+            return refused(ordered, "the connection to tmux was lost: server exited unexpectedly");
+        };
+        let server_changed = known.is_some_and(|known| known != server.id);
+        let found = server.session(session).filter(|_| !server_changed);
+        let session_present = found.is_some_and(|found| found.token.as_ref() == Some(session_token));
+        let end = match pane {
+            Some(pane) if session_present => server.pane_end(pane),
+            Some(_) | None => PaneEnd::Gone,
+        };
+        let alive = process.is_some_and(|process| self.kernel.is_alive(process));
+        let agent =
+            process.and_then(|process| self.by_process.get(&process)).and_then(|number| self.agents.get(*number));
+        let said = agent.and_then(|agent| agent.stderr.clone());
+        let stderr = said.map_or(Stderr::Empty, Stderr::captured);
+        let lifetime = started_at.map_or(Span(0), |started| ordered.seen_at.since(started));
+        let screen = String::new();
+        let remains = Remains { pane: end, session_present, server_changed, alive, stderr, screen, lifetime };
+        Next::Over(Ok(Done::Collected(Box::new(remains))))
+    }
+}

@@ -1,0 +1,452 @@
+//! One run: a schedule played in the simulated world, under every checker.
+
+use super::bank::Bank;
+use super::faults::{Deed, Target, Undo};
+use super::gate::{Blow, Gate};
+use super::heap::Tick;
+use super::host::{Host, Stands};
+use super::points::Side;
+use super::world::{Ev, Manner, World};
+use crate::check::Checker;
+use crate::fault::Kind;
+use crate::schedule::{Planned, Schedule};
+use crate::seed::Stream;
+use crate::witness::Fact;
+use orchestrator::domain::id::{ProjectId, RoleName, Seq};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::signal::Entry;
+use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
+use orchestrator::domain::time::{Now, WallTime};
+use orchestrator::store::StoreError;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is played.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The faults and how long.
+    pub schedule: Schedule,
+    /// How agents behave that nothing is wrong with.
+    pub manner: Manner,
+    /// The installation's limits.
+    pub policy: Policy,
+    /// Commits that are to suffer something, by their number.
+    pub blows: Vec<(u64, Blow)>,
+    /// Points of effects at which the orchestrator is to die, by their number.
+    pub crashes: BTreeMap<u64, Side>,
+    /// Whether the names of all points are kept.
+    pub record_points: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Events of the heap that were dealt with.
+    pub events: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Entries of the journal.
+    pub entries: u64,
+    /// Virtual time, in microseconds.
+    pub virtual_us: u64,
+    /// Faults that took effect, by kind.
+    pub confirmed: BTreeMap<Kind, u32>,
+    /// Faults that were tried, by kind.
+    pub injected: BTreeMap<Kind, u32>,
+    /// How often an orchestrator was started.
+    pub starts: u32,
+    /// The names of the points, if they were to be kept, and of the commits.
+    pub points: Vec<String>,
+    /// How many commits there were.
+    pub commits: u64,
+    /// Why the simulation itself could not go on, if it could not.
+    pub broke: Option<String>,
+}
+
+enum Do {
+    Enqueue(u32),
+    Fault(usize),
+    Undo(Undo),
+    Unlock,
+    Resume(usize),
+    Start,
+    Heal,
+}
+
+/// A run under way.
+pub struct Sim {
+    plan: Plan,
+    /// The world.
+    pub world: Rc<RefCell<World>>,
+    bank: Bank,
+    gate: Arc<Gate>,
+    hosts: Vec<Host>,
+    course: Vec<Do>,
+    waiting: Vec<usize>,
+    submitted: BTreeMap<u32, ProjectId>,
+    told: Seq,
+    client: Stream,
+    kill_after_commit: bool,
+    outcome: Outcome,
+}
+
+impl Sim {
+    /// A world at its beginning, with its course planned.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for the database.
+    pub fn new(plan: Plan) -> Result<Self, StoreError> {
+        let seed = plan.schedule.seed;
+        let mut world = World::new(seed, plan.manner);
+        world.points.recording = plan.record_points;
+        world.points.planted.clone_from(&plan.crashes);
+        let gate = Arc::new(Gate::default());
+        for (commit, blow) in &plan.blows {
+            gate.plant(*commit, *blow);
+        }
+        let mut sim = Self {
+            world: Rc::new(RefCell::new(world)),
+            bank: Bank::new()?,
+            gate,
+            hosts: Vec::new(),
+            course: Vec::new(),
+            waiting: Vec::new(),
+            submitted: BTreeMap::new(),
+            told: Seq(0),
+            client: seed.stream("sim.client"),
+            kill_after_commit: false,
+            outcome: Outcome::default(),
+            plan,
+        };
+        sim.lay_out();
+        Ok(sim)
+    }
+
+    fn at(&mut self, at: Tick, what: Do) {
+        self.course.push(what);
+        self.world.borrow_mut().heap.push(at, Ev::Course(self.course.len() - 1));
+    }
+
+    fn lay_out(&mut self) {
+        self.at(1_000, Do::Start);
+        let schedule = self.plan.schedule.clone();
+        for project in 0..schedule.projects {
+            self.at(2_000 + u64::from(project) * 5_000, Do::Enqueue(project));
+        }
+        for (place, fault) in schedule.faults.iter().enumerate() {
+            self.at(fault.at_ms * 1_000, Do::Fault(place));
+        }
+        let heal = (schedule.duration_ms - schedule.control_ms) * 1_000;
+        self.at(heal, Do::Heal);
+    }
+
+    /// Plays it to its end.
+    pub fn play(mut self, checkers: &mut [Box<dyn Checker>]) -> Outcome {
+        let end = self.plan.schedule.duration_ms * 1_000;
+        loop {
+            let next = self.world.borrow_mut().heap.pop_until(end);
+            let Some((at, what)) = next else { break };
+            self.world.borrow_mut().at = at;
+            self.outcome.events += 1;
+            self.happen(what);
+            self.tell(checkers);
+            if self.outcome.broke.is_some() {
+                break;
+            }
+        }
+        let world = self.world.borrow();
+        self.outcome.virtual_us = end;
+        self.outcome.points.clone_from(&world.points.names);
+        self.outcome.commits = self.gate.commits();
+        drop(world);
+        self.outcome
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
+    fn happen(&mut self, what: Ev) {
+        match what {
+            Ev::Tell { life, happened } => {
+                let Some(place) = self.hosts.iter().position(|host| host.life == life) else { return };
+                self.hosts[place].take(happened);
+                // All that has come in by this moment is one turn.
+                loop {
+                    let mut world = self.world.borrow_mut();
+                    let at = world.at;
+                    let of = |event: &Ev| matches!(event, Ev::Tell { life: other, .. } if *other == life);
+                    let Some(Ev::Tell { happened, .. }) = world.heap.pop_if(at, of) else { break };
+                    drop(world);
+                    self.outcome.events += 1;
+                    self.hosts[place].take(happened);
+                }
+                self.turn(place);
+            }
+            Ev::Wake { life } => {
+                if let Some(place) = self.hosts.iter().position(|host| host.life == life) {
+                    self.turn(place);
+                }
+            }
+            Ev::Course(number) => self.go_on(number),
+            other => self.world.borrow_mut().happen(other),
+        }
+        let struck = self.world.borrow_mut().points.struck.take();
+        if let Some(place) = struck.and_then(|life| self.hosts.iter().position(|host| host.life == life)) {
+            self.crash(place);
+        }
+    }
+
+    fn turn(&mut self, place: usize) {
+        let life = self.hosts[place].life;
+        if self.world.borrow().lives[life].paused {
+            return;
+        }
+        let commits = self.gate.commits();
+        self.outcome.turns += 1;
+        match self.hosts[place].turn() {
+            Stands::Up if self.kill_after_commit && self.gate.commits() > commits => {
+                self.kill_after_commit = false;
+                self.crash(place);
+            }
+            Stands::Up => self.hosts[place].plan(),
+            Stands::Crashed => self.crash(place),
+            Stands::Fenced => self.end_host(place),
+        }
+    }
+
+    fn end_host(&mut self, place: usize) {
+        let host = self.hosts.remove(place);
+        let life = host.life;
+        drop(host);
+        let mut world = self.world.borrow_mut();
+        world.lives[life].alive = false;
+        world.orphan_jobs(life);
+        world.witness(Fact::NotServing { life });
+    }
+
+    fn crash(&mut self, place: usize) {
+        self.end_host(place);
+        if self.hosts.is_empty() {
+            let after = self.world.borrow_mut().latency.between(10_000, 1_000_000);
+            let at = self.world.borrow().at + after;
+            self.at(at, Do::Start);
+        }
+    }
+
+    fn start(&mut self) {
+        if !self.hosts.is_empty() {
+            return;
+        }
+        self.start_another();
+    }
+
+    fn start_another(&mut self) {
+        self.outcome.starts += 1;
+        match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
+            Ok(mut host) => {
+                host.plan();
+                self.hosts.push(host);
+            }
+            Err(_) => {
+                let at = self.world.borrow().at + 1_000_000;
+                self.at(at, Do::Start);
+            }
+        }
+        if self.gate.is_struck()
+            && let Some(place) = self.hosts.len().checked_sub(1)
+        {
+            self.crash(place);
+        }
+    }
+
+    fn go_on(&mut self, number: usize) {
+        match self.course[number] {
+            Do::Start => self.start(),
+            Do::Enqueue(project) => self.enqueue(project),
+            Do::Fault(place) => self.due(place),
+            Do::Undo(undo) => self.world.borrow_mut().undo(undo),
+            Do::Unlock => self.gate.refuse(false),
+            Do::Resume(life) => self.resume(life),
+            Do::Heal => {
+                self.waiting.clear();
+                self.gate.refuse(false);
+                self.kill_after_commit = false;
+                let paused: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
+                paused.into_iter().for_each(|life| self.resume(life));
+                self.world.borrow_mut().heal();
+            }
+        }
+    }
+
+    fn resume(&mut self, life: usize) {
+        let was = std::mem::replace(&mut self.world.borrow_mut().lives[life].paused, false);
+        if was && let Some(place) = self.hosts.iter().position(|host| host.life == life) {
+            self.world.borrow_mut().witness(Fact::Serving { life });
+            self.turn(place);
+        }
+    }
+
+    fn now(&mut self) -> Now {
+        let mut seed = [0; 32];
+        for part in seed.chunks_exact_mut(8) {
+            part.copy_from_slice(&self.client.word().to_le_bytes());
+        }
+        let world = self.world.borrow();
+        Now { at: world.now(), wall: WallTime(world.kernel.wall(world.at)), seed }
+    }
+
+    fn enqueue(&mut self, project: u32) {
+        let spec = spec(project, self.plan.schedule.roles);
+        let now = self.now();
+        match self.bank.client.enqueue(&spec, &now) {
+            Ok(accepted) => {
+                self.submitted.insert(project, accepted.id);
+                let roles = spec.roles.iter().map(|role| role.name.clone()).collect();
+                self.world.borrow_mut().witness(Fact::Accepted { project: accepted.id, roles });
+                let lives: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
+                let mut world = self.world.borrow_mut();
+                for life in lives {
+                    let after = world.takes(100, 2_000);
+                    let event = orchestrator::domain::event::Event::SpoolTouched;
+                    world.tell(life, after, orchestrator::domain::event::Source::Inotify, event);
+                }
+            }
+            Err(error) => self.outcome.broke = Some(format!("enqueue: {error}")),
+        }
+    }
+
+    /// A fault's time has come; it may have to wait for an event of its project.
+    fn due(&mut self, place: usize) {
+        if self.plan.schedule.faults[place].on_event.is_some() {
+            self.waiting.push(place);
+            return;
+        }
+        self.inject(place);
+    }
+
+    fn target(&self, planned: &Planned) -> Option<Target> {
+        let project = *self.submitted.get(&planned.project)?;
+        let role = RoleName(format!("role-{}", planned.role.unwrap_or(0)));
+        Some(Target { project, role })
+    }
+
+    fn inject(&mut self, place: usize) {
+        let planned = self.plan.schedule.faults[place].clone();
+        *self.outcome.injected.entry(planned.kind).or_insert(0) += 1;
+        let Some(target) = self.target(&planned) else { return };
+        let deed = self.world.borrow_mut().inject(&planned, &target);
+        let at = self.world.borrow().at;
+        let mut confirmed = true;
+        match deed {
+            Deed::Done => {}
+            Deed::Until(undo, after) => self.at(at + after, Do::Undo(undo)),
+            Deed::Armed => confirmed = false,
+            Deed::Nothing(_) => confirmed = false,
+            Deed::KillOrchestrator => match self.hosts.len() {
+                0 => confirmed = false,
+                _ => self.crash(0),
+            },
+            Deed::KillAfterCommit => self.kill_after_commit = true,
+            Deed::Lock(after) => {
+                self.gate.refuse(true);
+                self.at(at + after, Do::Unlock);
+            }
+            Deed::Pause(after) => confirmed = self.pause(at + after),
+            Deed::Supersede => {
+                confirmed = self.pause(at + 40_000_000);
+                if confirmed {
+                    self.start_another();
+                }
+            }
+            // The lock is held: it says by whom, and exits.
+            Deed::Second => {}
+            Deed::Reboot => {
+                while !self.hosts.is_empty() {
+                    self.end_host(0);
+                }
+                self.world.borrow_mut().reboot();
+                self.at(at + 1_000_000, Do::Start);
+            }
+        }
+        if confirmed {
+            self.world.borrow_mut().witness(Fact::Injected { id: planned.id });
+        }
+    }
+
+    fn pause(&mut self, until: Tick) -> bool {
+        let Some(life) = self.hosts.first().map(|host| host.life) else { return false };
+        if self.hosts.len() > 1 || self.world.borrow().lives[life].paused {
+            return false;
+        }
+        self.world.borrow_mut().lives[life].paused = true;
+        self.world.borrow_mut().witness(Fact::NotServing { life });
+        self.at(until, Do::Resume(life));
+        true
+    }
+
+    /// Hands what has happened to every checker: the truth first, then what the orchestrator has said of it.
+    fn tell(&mut self, checkers: &mut [Box<dyn Checker>]) {
+        let facts = std::mem::take(&mut self.world.borrow_mut().facts);
+        for fact in &facts {
+            if let Fact::Injected { id } = fact.fact
+                && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
+            {
+                *self.outcome.confirmed.entry(planned.kind).or_insert(0) += 1;
+            }
+            checkers.iter_mut().for_each(|checker| checker.witness(fact));
+        }
+        let entries = match self.bank.client.entries_after(self.told, usize::MAX) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.outcome.broke = Some(format!("the journal cannot be read: {error}"));
+                return;
+            }
+        };
+        for entry in &entries {
+            self.told = entry.seq;
+            self.outcome.entries += 1;
+            checkers.iter_mut().for_each(|checker| checker.observe(entry));
+        }
+        self.awaited(&entries);
+    }
+
+    /// Faults that waited for one of these entries are due now.
+    fn awaited(&mut self, entries: &[Entry]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for entry in entries {
+            let Some(project) = entry.signal.project_id else { continue };
+            let name = orchestrator::telemetry::text::name(&entry.signal.what);
+            let is = |place: &usize| {
+                let planned = &self.plan.schedule.faults[*place];
+                planned.on_event.as_deref() == Some(name) && self.submitted.get(&planned.project) == Some(&project)
+            };
+            let due: Vec<usize> = self.waiting.iter().copied().filter(is).collect();
+            self.waiting.retain(|place| !due.contains(place));
+            due.into_iter().for_each(|place| self.inject(place));
+        }
+    }
+}
+
+fn spec(project: u32, roles: u32) -> Spec {
+    let role = |role: u32| RoleSpec {
+        name: RoleName(format!("role-{role}")),
+        command: vec!["agent".to_owned()],
+        claude_md: format!("You are role {role}.\n").into(),
+        env: BTreeMap::new(),
+        progress: true,
+        hooks: Hooks::None,
+    };
+    Spec {
+        title: format!("project {project}"),
+        repo: "/srv/app".to_owned(),
+        base_sha: "f00d".to_owned(),
+        brief: "Build it.\n".into(),
+        key: Some(format!("key-{project}")),
+        priority: 0,
+        batch: None,
+        roles: (0..roles).map(role).collect(),
+        resources: Vec::new(),
+    }
+}
