@@ -29,8 +29,10 @@ pub enum Fact {
     SessionUp {
         /// Its name.
         name: String,
-        /// Its token; none if it is somebody else's.
+        /// Its token; none if it has none.
         token: Option<Token>,
+        /// Whether an orchestrator's effect made it.
+        ours: bool,
     },
     /// A session is gone.
     SessionGone {
@@ -129,6 +131,16 @@ pub enum Fact {
         name: &'static str,
         /// Whether it changes the world, and so needs a committed intent.
         durable: bool,
+    },
+    /// Something keeps every orchestrator from noticing or writing anything in time.
+    Hindered {
+        /// What.
+        by: &'static str,
+    },
+    /// It does so no more.
+    Unhindered {
+        /// What.
+        by: &'static str,
     },
     /// The machine started anew: every process is gone.
     Rebooted,

@@ -20,6 +20,7 @@ mod orphans;
 mod session;
 mod single;
 mod verdict;
+pub mod witnessed;
 
 pub use false_alarm::unexplained;
 pub use liveness::HEALED_WITHIN;

@@ -138,14 +138,17 @@ impl World {
             Kind::SecondOrchestrator => Deed::Second,
             Kind::DiskFull => {
                 self.disk.full = true;
+                self.witness(Fact::Hindered { by: "disk" });
                 Deed::Until(Undo::Space, lasts)
             }
             Kind::BenignSlowTmux => {
                 self.slowness = 100;
+                self.witness(Fact::Hindered { by: "load" });
                 Deed::Until(Undo::Speed, lasts)
             }
             Kind::BenignCpuLoad => {
                 self.slowness = 10;
+                self.witness(Fact::Hindered { by: "load" });
                 Deed::Until(Undo::Speed, lasts)
             }
             Kind::Suspend => self.step_clock(8 * HOUR_US),
@@ -331,8 +334,14 @@ impl World {
     pub fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::ContinueServer => drop(self.continue_server()),
-            Undo::Speed => self.slowness = 1,
-            Undo::Space => self.disk.full = false,
+            Undo::Speed => {
+                self.slowness = 1;
+                self.witness(Fact::Unhindered { by: "load" });
+            }
+            Undo::Space => {
+                self.disk.full = false;
+                self.witness(Fact::Unhindered { by: "disk" });
+            }
             Undo::Hear => self.deaf_sources.clear(),
             Undo::Once => self.doubled = false,
             Undo::LeaveCopyMode => self.leave_copy_mode(),
@@ -402,7 +411,7 @@ impl World {
             return Deed::Nothing("the name is taken");
         }
         server.open(name, process, None);
-        self.witness(Fact::SessionUp { name: name.to_owned(), token });
+        self.witness(Fact::SessionUp { name: name.to_owned(), token, ours: false });
         self.sessions_changed();
         Deed::Done
     }

@@ -92,7 +92,7 @@ impl World {
             return false;
         }
         server.open(name, process, None);
-        self.witness(Fact::SessionUp { name: name.to_owned(), token: None });
+        self.witness(Fact::SessionUp { name: name.to_owned(), token: None, ours: false });
         self.sessions_changed();
         true
     }

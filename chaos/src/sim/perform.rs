@@ -178,7 +178,7 @@ impl World {
             }
             None => {
                 server.create(name, Some(token.clone()));
-                self.witness(Fact::SessionUp { name: name.to_owned(), token: Some(token.clone()) });
+                self.witness(Fact::SessionUp { name: name.to_owned(), token: Some(token.clone()), ours: true });
             }
         }
         for launch in launches {

@@ -7,10 +7,11 @@ use super::heap::Tick;
 use super::host::{Host, Stands};
 use super::points::Side;
 use super::world::{Ev, Manner, World};
-use crate::check::Checker;
+use crate::check::{Checker, Evidence, Finding, Is, Verdict};
 use crate::fault::Kind;
 use crate::schedule::{Planned, Schedule};
 use crate::seed::Stream;
+use crate::truth::{Claims, Submitted, Truth};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName, Seq};
 use orchestrator::domain::limits::Policy;
@@ -20,6 +21,7 @@ use orchestrator::domain::time::{Now, WallTime};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -61,8 +63,19 @@ pub struct Outcome {
     pub points: Vec<String>,
     /// How many commits there were.
     pub commits: u64,
+    /// What every checker says.
+    pub findings: Vec<Finding>,
+    /// A fingerprint of everything that happened and was told: equal runs have equal ones.
+    pub digest: u64,
     /// Why the simulation itself could not go on, if it could not.
     pub broke: Option<String>,
+}
+
+impl Outcome {
+    /// The invariants that were violated.
+    pub fn violated(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.verdict.is == Is::Fail)
+    }
 }
 
 enum Do {
@@ -143,7 +156,7 @@ impl Sim {
     }
 
     /// Plays it to its end.
-    pub fn play(mut self, checkers: &mut [Box<dyn Checker>]) -> Outcome {
+    pub fn play(mut self, mut checkers: Vec<Box<dyn Checker>>) -> Outcome {
         let end = self.plan.schedule.duration_ms * 1_000;
         loop {
             let next = self.world.borrow_mut().heap.pop_until(end);
@@ -151,17 +164,32 @@ impl Sim {
             self.world.borrow_mut().at = at;
             self.outcome.events += 1;
             self.happen(what);
-            self.tell(checkers);
+            self.tell(&mut checkers);
             if self.outcome.broke.is_some() {
                 break;
             }
         }
+        self.world.borrow_mut().at = end;
+        self.judge(&mut checkers);
         let world = self.world.borrow();
         self.outcome.virtual_us = end;
         self.outcome.points.clone_from(&world.points.names);
         self.outcome.commits = self.gate.commits();
         drop(world);
         self.outcome
+    }
+
+    fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
+        let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
+        let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
+        let claims = Claims { differences: Some(Vec::new()), ..Claims::default() };
+        let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
+        for checker in checkers {
+            let (id, title) = (checker.id(), checker.title());
+            let judged = catch_unwind(AssertUnwindSafe(|| checker.finish(&evidence)));
+            let verdict = judged.unwrap_or_else(|_| Verdict::broke("the checker itself broke"));
+            self.outcome.findings.push(Finding { id, title, verdict });
+        }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
@@ -265,17 +293,22 @@ impl Sim {
             Do::Enqueue(project) => self.enqueue(project),
             Do::Fault(place) => self.due(place),
             Do::Undo(undo) => self.world.borrow_mut().undo(undo),
-            Do::Unlock => self.gate.refuse(false),
+            Do::Unlock => self.unlock(),
             Do::Resume(life) => self.resume(life),
             Do::Heal => {
                 self.waiting.clear();
-                self.gate.refuse(false);
+                self.unlock();
                 self.kill_after_commit = false;
                 let paused: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
                 paused.into_iter().for_each(|life| self.resume(life));
                 self.world.borrow_mut().heal();
             }
         }
+    }
+
+    fn unlock(&mut self) {
+        self.gate.refuse(false);
+        self.world.borrow_mut().witness(Fact::Unhindered { by: "store" });
     }
 
     fn resume(&mut self, life: usize) {
@@ -349,6 +382,7 @@ impl Sim {
             Deed::KillAfterCommit => self.kill_after_commit = true,
             Deed::Lock(after) => {
                 self.gate.refuse(true);
+                self.world.borrow_mut().witness(Fact::Hindered { by: "store" });
                 self.at(at + after, Do::Unlock);
             }
             Deed::Pause(after) => confirmed = self.pause(at + after),

@@ -1,0 +1,50 @@
+//! S4: nothing is called failed while it lives.
+
+use crate::check::{Checker, Evidence, Tally, Verdict};
+use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
+use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::state::ProjectState;
+use std::collections::BTreeMap;
+
+/// The checker of S4.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    living: BTreeMap<ProjectId, BTreeMap<ProcessId, RoleName>>,
+    tally: Tally,
+}
+
+impl Checker for Alive {
+    fn id(&self) -> &'static str {
+        "S4"
+    }
+
+    fn title(&self) -> &'static str {
+        "no project is failed while an agent of it lives"
+    }
+
+    fn witness(&mut self, told: &Witnessed) {
+        if let Fact::AgentBorn { incarnation, process } = &told.fact {
+            self.living.entry(incarnation.project).or_default().insert(*process, incarnation.role.clone());
+        } else if let Fact::AgentGone { incarnation, process } = &told.fact
+            && let Some(living) = self.living.get_mut(&incarnation.project)
+        {
+            living.remove(process);
+        }
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        let (Some(project), What::ProjectMoved { to, .. }) = (entry.signal.project_id, &entry.signal.what) else {
+            return;
+        };
+        let living = self.living.get(&project).and_then(|living| living.iter().next());
+        self.tally.check(*to != ProjectState::Failed || living.is_none(), || {
+            let who = living.map_or_else(String::new, |(process, role)| format!("{role} ({process})"));
+            format!("seq {}: project {project} was failed while {who} lived", entry.seq)
+        });
+    }
+
+    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+        self.tally.verdict("no project ever moved")
+    }
+}

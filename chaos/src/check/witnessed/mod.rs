@@ -1,0 +1,39 @@
+//! The invariants once more, held against what is true at every moment of a simulated world.
+//!
+//! A live run samples the world; a simulated one tells every change ([`crate::witness`]), so these look at each event
+//! as it happens and remember only what is open. Their cost does not grow with the length of the run.
+
+mod alive;
+mod cleared;
+mod founded;
+mod intended;
+mod noticed;
+mod settled;
+mod unique;
+mod verified;
+
+use super::Checker;
+use super::{absorbing, budget, errors, journal, legality};
+
+/// Every checker of a simulated run.
+///
+/// `fault_free` says that nothing will be injected: then every alarm is a false one.
+#[must_use]
+pub fn all(fault_free: bool) -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::<legality::Legality>::default(),
+        Box::<intended::Known>::default(),
+        Box::<alive::Alive>::default(),
+        Box::<verified::Verified>::default(),
+        Box::<unique::Unique>::default(),
+        Box::<budget::Budget>::default(),
+        Box::<errors::Errors>::default(),
+        Box::<absorbing::Absorbing>::default(),
+        Box::<journal::Journal>::default(),
+        Box::<intended::Intended>::default(),
+        Box::<cleared::Cleared>::default(),
+        Box::<noticed::Noticed>::default(),
+        Box::new(founded::Founded::new(fault_free)),
+        Box::<settled::Settled>::default(),
+    ]
+}

@@ -1,0 +1,169 @@
+//! D1: what happens is noticed in time, while there is somebody who can.
+//!
+//! Time counts only while an orchestrator runs whose tmux answers and whose store takes writes: nothing can be
+//! committed within a bound by a process that is dead. It starts anew with the latest hindrance.
+
+use crate::check::{Checker, Evidence, Tally, Verdict};
+use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
+use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::state::ProjectState;
+use orchestrator::domain::time::{Span, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// G4: 5 s by the sweep; its list, and what it leads to, take their time under load.
+const BY_SWEEP: Span = Span(8_000_000);
+/// G4: a hung server shows as unknown within 10 s.
+const HUNG: Span = Span(10_000_000);
+
+/// The checker of D1.
+#[derive(Debug, Default)]
+pub(super) struct Noticed {
+    /// What stands in the way of noticing anything, by name; a serving orchestrator is the absence of "nobody".
+    hindered: BTreeSet<&'static str>,
+    serving: BTreeSet<usize>,
+    free_since: Timestamp,
+    known: BTreeMap<ProcessId, ProjectId>,
+    deaths: BTreeMap<ProcessId, Timestamp>,
+    unfit: BTreeMap<(ProjectId, RoleName), Timestamp>,
+    watched: BTreeSet<ProjectId>,
+    stopped: Option<Timestamp>,
+    latest: Timestamp,
+    tally: Tally,
+}
+
+impl Noticed {
+    fn is_free(&self) -> bool {
+        self.hindered.is_empty() && !self.serving.is_empty()
+    }
+
+    /// Everything open that should have been noticed by now.
+    fn expire(&mut self, at: Timestamp) {
+        self.latest = at;
+        if !self.is_free() {
+            return;
+        }
+        let free = self.free_since;
+        let late = |since: &Timestamp| at.since((*since).max(free)) > BY_SWEEP;
+        let dead: Vec<ProcessId> = self.deaths.iter().filter(|(_, at)| late(at)).map(|(id, _)| *id).collect();
+        for process in dead {
+            let since = self.deaths.remove(&process).unwrap_or_default().as_millis();
+            let project = self.known.remove(&process).map(|project| project.to_string()).unwrap_or_default();
+            let at = at.as_millis();
+            self.tally.violate(format!(
+                "agent {process} of project {project} died at {since} ms, and nothing told of it until {at} ms"
+            ));
+        }
+        let unfit: Vec<_> = self.unfit.iter().filter(|(_, at)| late(at)).map(|(whose, _)| whose.clone()).collect();
+        for whose in unfit {
+            let since = self.unfit.remove(&whose).unwrap_or_default().as_millis();
+            let (project, role) = whose;
+            self.tally.violate(format!(
+                "the ground of {role} of project {project} was spoiled at {since} ms, and nothing told of it"
+            ));
+        }
+    }
+
+    fn hinder(&mut self, by: &'static str, is: bool, at: Timestamp) {
+        if is {
+            self.hindered.insert(by);
+        } else if self.hindered.remove(by) {
+            self.free_since = at;
+        }
+    }
+}
+
+impl Checker for Noticed {
+    fn id(&self) -> &'static str {
+        "D1"
+    }
+
+    fn title(&self) -> &'static str {
+        "every death, spoiled resource and hung server is told of in time"
+    }
+
+    fn witness(&mut self, told: &Witnessed) {
+        let at = told.at;
+        self.expire(at);
+        if let Fact::Serving { life } = told.fact {
+            self.serving.insert(life);
+            self.free_since = at;
+        } else if let Fact::NotServing { life } = told.fact {
+            self.serving.remove(&life);
+            self.free_since = at;
+        } else if let Fact::Hindered { by } = told.fact {
+            self.hinder(by, true, at);
+        } else if let Fact::Unhindered { by } = told.fact {
+            self.hinder(by, false, at);
+        } else if told.fact == Fact::ServerStopped {
+            self.stopped = Some(at);
+            self.hinder("tmux", true, at);
+        } else if told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerGone { .. }) {
+            self.stopped = None;
+            self.hinder("tmux", false, at);
+            self.free_since = at;
+        } else if let Fact::AgentGone { process, .. } = told.fact {
+            if self.known.contains_key(&process) {
+                self.deaths.insert(process, at);
+            }
+        } else if let Fact::Unfit { project, role, .. } = &told.fact {
+            if self.watched.contains(project) {
+                self.unfit.entry((*project, role.clone())).or_insert(at);
+            }
+        } else if let Fact::Fit { project, role } = &told.fact {
+            self.unfit.remove(&(*project, role.clone()));
+        } else if told.fact == Fact::Rebooted {
+            self.stopped = None;
+            self.hinder("tmux", false, at);
+        }
+        if let Some(since) = self.stopped
+            && !self.serving.is_empty()
+        {
+            let since = since.max(self.free_since);
+            let late = at.since(since) > HUNG;
+            self.tally.check(!late, || {
+                format!("tmux answered nothing from {} ms on, and nothing told of it", since.as_millis())
+            });
+            if late {
+                self.stopped = None;
+            }
+        }
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        self.expire(entry.at);
+        let what = &entry.signal.what;
+        if matches!(what, What::TmuxLost { .. }) {
+            self.tally.held(u64::from(self.stopped.take().is_some()));
+        }
+        let Some(project) = entry.signal.project_id else { return };
+        if let What::AgentStarted { process } | What::AgentAdopted { process } = what {
+            self.known.insert(*process, project);
+        } else if let What::AgentDied { process, .. } = what {
+            self.known.remove(process);
+            self.tally.held(u64::from(self.deaths.remove(process).is_some()));
+        } else if let What::ResourceMissing { .. } = what {
+            let whose = entry.signal.agent_role.clone().map(|role| (project, role));
+            let was = whose.and_then(|whose| self.unfit.remove(&whose));
+            self.tally.held(u64::from(was.is_some()));
+        } else if let What::ProjectMoved { to, .. } = what {
+            if matches!(to, ProjectState::Briefing | ProjectState::Running) {
+                self.watched.insert(project);
+            } else {
+                // Nobody stands on that ground now; it is looked at before anyone does again.
+                self.watched.remove(&project);
+                self.unfit.retain(|(whose, _), _| *whose != project);
+            }
+            if to.is_terminal() {
+                self.deaths.retain(|process, _| self.known.get(process) != Some(&project));
+                self.known.retain(|_, whose| *whose != project);
+            }
+        }
+    }
+
+    fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
+        self.expire(evidence.truth.ended_at);
+        self.tally.held(u64::from(!evidence.truth.submitted.is_empty()));
+        self.tally.verdict("no project was submitted")
+    }
+}
