@@ -156,8 +156,11 @@ fn a_backup_put_in_place_while_nobody_served_is_noticed_at_the_start() {
     let shell = rusqlite::Connection::open(home.db()).expect("opened");
     shell.execute("VACUUM INTO ?1", [copy.to_str().expect("UTF-8")]).expect("copied");
     drop(shell);
+    let partial = home.backups().join("orch-20200101T000000Z.db.tmp");
+    std::fs::write(&partial, "half").expect("written");
     let serve = serving(home);
     let pid = agent(home, 1);
+    assert!(!partial.exists(), "what an interrupted backup left is removed (C39)");
     let process = process::identify(pid).expect("it runs");
     stop(serve);
     for end in ["-wal", "-shm"] {

@@ -422,18 +422,20 @@ impl Story {
     /// Lets the world go on until nothing is due within `limit`.
     pub(crate) fn run(&mut self, limit: Span) {
         let until = self.core.env().at + limit;
-        loop {
-            let event = self.core.env().events.keys().next().copied();
-            let wake = self.core.next_wake();
-            let due = event.map(|(at, _)| at).into_iter().chain(wake).min();
-            let Some(due) = due.filter(|due| *due <= until) else { break };
-            let world = self.core.env();
-            world.at = world.at.max(due);
-            let key = event.filter(|(at, _)| *at <= due);
-            let happened = key.and_then(|key| world.events.remove(&key));
-            self.turn(happened.into_iter().collect());
-        }
+        while self.step(until) {}
         self.core.env().at = until;
+    }
+
+    /// Lets the world go on by one turn, if anything is due by then.
+    pub(crate) fn step(&mut self, until: Timestamp) -> bool {
+        let event = self.core.env().events.keys().next().copied();
+        let due = event.map(|(at, _)| at).into_iter().chain(self.core.next_wake()).min().filter(|due| *due <= until);
+        let Some(due) = due else { return false };
+        let world = self.core.env();
+        world.at = world.at.max(due);
+        let happened = event.filter(|(at, _)| *at <= due).and_then(|key| world.events.remove(&key));
+        self.turn(happened.into_iter().collect());
+        true
     }
 
     pub(crate) fn project(&self) -> Option<&Project> {

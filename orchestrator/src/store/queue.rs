@@ -106,6 +106,7 @@ impl Store {
     /// If it cannot be written.
     pub fn set_installation(&mut self, mark: &str) -> Result<(), StoreError> {
         self.connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('installation', ?1)", [mark])?;
+        self.known = self.newest()?;
         Ok(())
     }
 }
