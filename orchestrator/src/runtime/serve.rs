@@ -236,11 +236,12 @@ async fn run(
         home: home.clone(),
     };
     shell.announce(me, unconfirmed)?;
+    // Before it says that it is ready: whoever reads that may stop it at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(environment("handle SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
     let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
     files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)
         .map_err(environment("write serve.json"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(environment("handle SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
     let sweep = |event| Happened { seen_at: at, source: Source::Sweep, event };
     let mut batch: Vec<Happened> = past.away.into_iter().chain([Event::Started]).map(sweep).collect();
     let reason = loop {
