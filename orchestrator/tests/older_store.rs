@@ -195,3 +195,21 @@ fn a_backup_put_in_place_while_nobody_served_is_noticed_at_the_start() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("it is of installation beef"), "{refused:?}");
 }
+
+/// The database knows it as queued, so of no session: whom a cancel has to end is known from the trace alone.
+#[test]
+fn a_project_in_quarantine_can_be_cancelled_with_all_that_was_found() {
+    let mut story = Story::begin("Story", &["developer"], Policy { max_active: 0, ..Policy::default() });
+    story.run(SECOND);
+    let (slug, what) = ("p1-0042".to_owned(), "process 9".to_owned());
+    story.restart(vec![Event::Traced(vec![Trace { slug, epoch: Epoch(2), token: Some(mark(5)), what }])]);
+    sweeps(&mut story, 3);
+    assert!(rests(&story));
+    assert!(!story.core.env().names.contains(&"end_remains"));
+    let now = Now { at: story.core.env().at, wall: WallTime(0), seed: [0; 32] };
+    story.core.store().request(ProjectId(1), RequestKind::Cancel, &now).expect("asked");
+    story.turn(Vec::new());
+    story.run(SECOND * 5);
+    assert!(story.core.env().names.contains(&"end_remains"));
+    assert!(story.project().is_none(), "nothing is left to be done");
+}
