@@ -75,6 +75,16 @@ pub(crate) struct World {
     next_pid: u32,
     /// The tmux server that answers.
     pub(crate) server: ProcessId,
+    /// By how much the wall clock was stepped, in microseconds.
+    pub(crate) wall_step: i64,
+    /// Every process that the core wanted watched.
+    pub(crate) watched: BTreeSet<ProcessId>,
+    /// What was submitted, by name.
+    pub(crate) names: Vec<&'static str>,
+    /// Whether effects are lost on the way: the commit came through, and its reply did not.
+    pub(crate) lost: bool,
+    /// Sessions of nobody's, as (name, mark).
+    pub(crate) strange: Vec<(String, Token)>,
 }
 
 pub(crate) const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
@@ -92,6 +102,11 @@ impl World {
             submitted: 0,
             next_pid: 1_000,
             server: SERVER,
+            wall_step: 0,
+            watched: BTreeSet::new(),
+            names: Vec::new(),
+            lost: false,
+            strange: Vec::new(),
         }
     }
 
@@ -153,6 +168,22 @@ impl World {
         }
         self.server = ProcessId { pid: self.server.pid + 1, start: 1 };
         self.push(Span(300), Source::Control, Event::PanesListed { server: self.server, panes: Vec::new() });
+    }
+
+    /// The machine is started anew: everything ended, and nobody was told.
+    pub(crate) fn reboot(&mut self) {
+        self.sessions.clear();
+        self.events.clear();
+        for agent in &mut self.agents {
+            (agent.alive, agent.end) = (false, PaneEnd::Gone);
+        }
+        self.server = ProcessId { pid: self.server.pid + 1, start: 1 };
+    }
+
+    /// tmux answers with what it has.
+    pub(crate) fn list(&mut self) {
+        let listed = Event::PanesListed { server: self.server, panes: self.panes() };
+        self.push(EFFECT, Source::Control, listed);
     }
 
     fn launch(&mut self, launch: &Launch) -> PaneUp {
@@ -278,7 +309,15 @@ impl World {
                 role_token: Some(agent.launch.token.clone()),
             })
         };
-        self.agents.iter().filter_map(seen).collect()
+        let strange = self.strange.iter().map(|(name, token)| PaneSeen {
+            pane: "%900".to_owned(),
+            pid: 77,
+            dead: false,
+            session: name.clone(),
+            session_token: Some(token.clone()),
+            role_token: None,
+        });
+        self.agents.iter().filter_map(seen).chain(strange).collect()
     }
 }
 
@@ -288,12 +327,16 @@ impl Env for World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.draws.to_le_bytes());
         // 2025-09-06T00:00:00Z, the day of the incidents' analysis.
-        let wall = WallTime(1_757_116_800_000_000 + self.at.0.cast_signed());
+        let wall = WallTime(1_757_116_800_000_000 + self.at.0.cast_signed() + self.wall_step);
         Now { at: self.at, wall, seed }
     }
 
     fn submit(&mut self, ordered: Ordered) {
         self.submitted += 1;
+        self.names.push(ordered.effect.name());
+        if self.lost {
+            return;
+        }
         if ordered.effect == Effect::ListPanes {
             let panes = self.panes();
             self.push(EFFECT, ordered.source, Event::PanesListed { server: self.server, panes });
@@ -315,7 +358,9 @@ impl Env for World {
         self.push(EFFECT, source, Event::Settled { effect, project, role, result });
     }
 
-    fn watch(&mut self, _project: &Project) {}
+    fn watch(&mut self, project: &Project) {
+        self.watched.extend(project.roles.iter().filter_map(|role| role.process));
+    }
 
     fn drain_spool(&mut self) -> Vec<SpoolItem> {
         Vec::new()
@@ -360,21 +405,37 @@ impl Story {
         self.told.extend(self.core.store().entries_after(last, usize::MAX).expect("a journal"));
     }
 
+    /// The orchestrator ends, and another one starts on the same world, after it found out what `first` says.
+    pub(crate) fn restart(&mut self, first: Vec<Event>) {
+        let path = self.core.store().path().to_owned();
+        let policy = self.core.fleet().policy.clone();
+        let mut world = std::mem::replace(self.core.env(), World::new());
+        // Its results die with the process that waited for them.
+        world.events.clear();
+        let store = Store::open(&path, Mode::Existing).expect("a store");
+        self.core = Core::open_after(store, world, policy, first).expect("a core").0;
+        let seen_at = self.core.env().at;
+        self.turn(vec![Happened { seen_at, source: Source::Sweep, event: Event::Started }]);
+        self.core.env().list();
+    }
+
     /// Lets the world go on until nothing is due within `limit`.
     pub(crate) fn run(&mut self, limit: Span) {
         let until = self.core.env().at + limit;
-        loop {
-            let event = self.core.env().events.keys().next().copied();
-            let wake = self.core.next_wake();
-            let due = event.map(|(at, _)| at).into_iter().chain(wake).min();
-            let Some(due) = due.filter(|due| *due <= until) else { break };
-            let world = self.core.env();
-            world.at = world.at.max(due);
-            let key = event.filter(|(at, _)| *at <= due);
-            let happened = key.and_then(|key| world.events.remove(&key));
-            self.turn(happened.into_iter().collect());
-        }
+        while self.step(until) {}
         self.core.env().at = until;
+    }
+
+    /// Lets the world go on by one turn, if anything is due by then.
+    pub(crate) fn step(&mut self, until: Timestamp) -> bool {
+        let event = self.core.env().events.keys().next().copied();
+        let due = event.map(|(at, _)| at).into_iter().chain(self.core.next_wake()).min().filter(|due| *due <= until);
+        let Some(due) = due else { return false };
+        let world = self.core.env();
+        world.at = world.at.max(due);
+        let happened = event.filter(|(at, _)| *at <= due).and_then(|key| world.events.remove(&key));
+        self.turn(happened.into_iter().collect());
+        true
     }
 
     pub(crate) fn project(&self) -> Option<&Project> {

@@ -240,3 +240,115 @@ fn whoever_lost_the_lease_writes_nothing_and_does_nothing() {
     other.set_anchor(&anchor).expect("it holds the lease");
     assert_eq!(other.lease().expect("read").map(|lease| lease.renewed), Some(Timestamp(9)));
 }
+
+/// What a person, or a defect of SQLite's, would have to do to make it refuse at a certain moment.
+fn refusing(sql: &str, healed: &str) {
+    let (mut story, path) = wounded();
+    let other = rusqlite::Connection::open(&path).expect("a connection");
+    other.execute_batch(sql).expect("set up");
+    let last = story.core.store().last_seq().expect("read");
+    let before = story.core.env().submitted;
+    for _ in 0..3 {
+        let happened = gone(&mut story);
+        let error = story.core.turn(vec![happened]).expect_err("refused");
+        assert_eq!(code(&error), Some(rusqlite::ErrorCode::ConstraintViolation), "{error}");
+    }
+    assert_eq!(story.core.env().submitted, before, "nothing is performed without a store");
+    assert_eq!(story.core.store().last_seq().expect("read"), last, "nothing of a refused turn is there");
+    other.execute_batch(healed).expect("healed");
+    drop(other);
+    goes_on(&mut story);
+}
+
+#[test]
+fn an_insert_that_raises_in_the_middle_of_a_turn() {
+    refusing(
+        "CREATE TRIGGER stop BEFORE INSERT ON event WHEN NEW.event = 'role_moved' OR NEW.event = 'agent_died'
+         BEGIN SELECT raise(ABORT, 'I/O error'); END",
+        "DROP TRIGGER stop",
+    );
+}
+
+#[test]
+fn an_outbox_that_raises_at_the_end_of_a_turn() {
+    refusing(
+        "CREATE TRIGGER stop BEFORE INSERT ON outbox BEGIN SELECT raise(ABORT, 'I/O error'); END;
+         CREATE TRIGGER stop_too BEFORE UPDATE ON role BEGIN SELECT raise(ABORT, 'I/O error'); END",
+        "DROP TRIGGER stop; DROP TRIGGER stop_too",
+    );
+}
+
+/// Every statement of the turn works, and COMMIT itself does not.
+#[test]
+fn a_commit_that_is_vetoed() {
+    refusing(
+        "CREATE TABLE veto (id REFERENCES project (id) DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER stop AFTER INSERT ON event BEGIN INSERT INTO veto VALUES (-1); END",
+        "DROP TRIGGER stop; DROP TABLE veto",
+    );
+}
+
+/// The commit came through and its reply did not: the core believes nothing, reads again, and what was ordered is
+/// found missing and ordered once more. So at every turn of a project's life, one after the other.
+#[test]
+fn a_reply_that_is_lost_after_any_commit() {
+    let mut turns = 0;
+    for nth in 0..60 {
+        let mut story = Story::begin("Trouble", &["developer", "tester"], Policy::default());
+        let step = |story: &mut Story| {
+            let until = story.core.env().at + Span::from_secs(5);
+            story.step(until)
+        };
+        for _ in 0..nth {
+            step(&mut story);
+        }
+        let journal = story.core.store().last_seq().expect("read");
+        story.core.env().lost = true;
+        let went_on = step(&mut story);
+        story.core.env().lost = false;
+        story.core.distrust();
+        turns += u32::from(story.core.store().last_seq().expect("read") > journal);
+        for _ in 0..12 {
+            let due = sweep(&mut story);
+            story.turn(vec![due]);
+            story.run(Span::from_secs(5));
+        }
+        let project = story.project().expect("the project");
+        assert_eq!(project.state(), ProjectState::Running, "turn {nth}");
+        assert_eq!(project.breaker.attempts.len(), 0, "turn {nth}: nobody is charged for it");
+        let living = story.core.env().agents.iter().filter(|agent| agent.alive).count();
+        assert_eq!((living, story.core.env().agents.len()), (2, 2), "turn {nth}");
+        let path = story.core.store().path().to_owned();
+        let audited = Store::open(&path, Mode::Existing).and_then(|mut store| store.audit(&Policy::default()));
+        let red: Vec<_> = audited.expect("readable").into_iter().filter(|one| one.violations > 0).collect();
+        assert_eq!(red, [], "turn {nth}");
+        if !went_on {
+            break;
+        }
+    }
+    assert!(turns > 8, "only {turns} turns wrote anything");
+}
+
+/// Written over in place: the file is the one that was opened, and what is in it is not what was written.
+#[test]
+fn a_file_that_is_written_over_in_place() {
+    let (mut story, path) = wounded();
+    let kept = copied(&path, "kept.db");
+    // Everything is in the file itself, and nothing of it in the connection's own memory.
+    *story.core.store() = Store::open(&path, Mode::Existing).expect("opened");
+    for end in ["", "-wal"] {
+        let file = format!("{}{end}", path.display());
+        let bytes = std::fs::read(&file).map_or(0, |bytes| bytes.len());
+        let over = std::fs::OpenOptions::new().write(true).open(&file);
+        if let Ok(over) = over {
+            use std::os::unix::fs::FileExt as _;
+            over.write_all_at(&vec![0x5a; bytes.saturating_sub(100)], 100).expect("written over");
+        }
+    }
+    for error in degraded(&mut story) {
+        assert_eq!(error.class(), Class::Permanent, "said to be nothing that passes: {error}");
+    }
+    remove(&path);
+    std::fs::rename(kept, &path).expect("put back");
+    goes_on(&mut story);
+}

@@ -315,6 +315,8 @@ fn take_down(draft: &mut Draft<'_, '_>) -> bool {
     tokens.extend(draft.p.roles.iter().filter_map(|role| role.token.clone()));
     match draft.p.session.clone() {
         Some(session) => draft.order(Effect::EndSession { session: session.name, token: session.token, tokens }),
+        // What was found of a newer incarnation than the database knew has no session there.
+        None if !draft.p.stale.is_empty() => draft.order(Effect::EndRemains { tokens: draft.p.stale.clone() }),
         None => draft.p.finalizer = false,
     }
     false

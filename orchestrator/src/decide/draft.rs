@@ -41,6 +41,14 @@ impl<'a> Cursor<'a> {
         self.out.tmux = Some(tmux);
     }
 
+    pub(super) fn at(&self) -> Timestamp {
+        self.now.at
+    }
+
+    pub(super) fn remember_strays(&mut self, strays: std::collections::BTreeMap<Token, Option<Timestamp>>) {
+        self.out.strays = Some(strays);
+    }
+
     /// What is known of tmux, this decision included.
     pub(super) fn tmux(&self) -> &crate::domain::fleet::Tmux {
         self.out.tmux.as_ref().unwrap_or(&self.fleet.tmux)

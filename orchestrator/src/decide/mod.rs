@@ -15,6 +15,7 @@ mod credit;
 mod death;
 mod draft;
 mod fault;
+mod gap;
 mod observe;
 mod operator;
 mod report;
@@ -56,6 +57,10 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
         }
         // The turn that this event causes has read the spool and the queue.
         Event::SpoolTouched => {}
+        Event::Away { away, counted } => gap::away(&mut cursor, *away, *counted),
+        Event::Rebooted => gap::rebooted(&mut cursor),
+        Event::Restored { had, has } => gap::restored(&mut cursor, *had, *has),
+        Event::Traced(traces) => gap::traced(&mut cursor, traces),
         Event::SweepDue => sweep(&mut cursor),
         Event::Due { project } => with(&mut cursor, *project, fault::due),
         Event::Requested { project, request } => {
@@ -83,6 +88,9 @@ fn started(cursor: &mut Cursor<'_>) {
         let at = draft.at();
         for role in draft.p.roles.iter_mut().filter(|role| role.process.is_some() && role.ack_due.is_some()) {
             role.ack_due = Some(at);
+            // Handing it over again is no second try: restarts alone make nobody deaf. Never back to the first, for
+            // what an unfinished one left on the line has to be wiped.
+            role.briefs_sent = role.briefs_sent.saturating_sub(1).max(1);
         }
         advance::advance(draft);
     });

@@ -3,6 +3,7 @@
 use super::advance;
 use super::draft::{Cursor, Draft};
 use super::fault;
+use super::gap;
 use super::with;
 use crate::domain::effect::Effect;
 use crate::domain::event::PaneSeen;
@@ -87,6 +88,7 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
     for id in ids {
         with(cursor, id, |draft| compare(draft, &by_role, &by_session));
     }
+    gap::unknown_sessions(cursor, panes);
     // Projects that waited for tmux to answer go on now.
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();

@@ -2,10 +2,12 @@
 
 use super::effect::Ordered;
 use super::fleet::Tmux;
-use super::id::{ProjectId, RoleName};
+use super::id::{ProjectId, RoleName, Token};
 use super::project::Project;
 use super::signal::Signal;
 use super::state::{Moved, ProjectState, RoleState};
+use super::time::Timestamp;
+use std::collections::BTreeMap;
 
 /// A minted move with whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Decision {
     pub signals: Vec<Signal>,
     /// What is now known of tmux, if that changed.
     pub tmux: Option<Tmux>,
+    /// The sessions that no project knows, if that changed ([`super::fleet::Fleet::strays`]); nothing to be written.
+    pub strays: Option<BTreeMap<Token, Option<Timestamp>>>,
 }
 
 impl Decision {
@@ -52,6 +56,9 @@ impl Decision {
         self.signals.extend(later.signals);
         if later.tmux.is_some() {
             self.tmux = later.tmux;
+        }
+        if later.strays.is_some() {
+            self.strays = later.strays;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that can happen: one closed enumeration, in the past tense.
 
 use super::failure::{Failure, Stderr};
-use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
+use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq, Token};
 use super::project::Pin;
 use super::request::Request;
 use super::silence::Sample;
@@ -130,6 +130,24 @@ pub enum Event {
     },
     /// There may be something new in the spool or in the queue; the turn itself reads both.
     SpoolTouched,
+    /// Nobody looked for longer than was meant: what did not come meanwhile is held against nobody (G14, C44).
+    Away {
+        /// For how long, a suspend included.
+        away: Span,
+        /// How much of it the installation's timeline counted: all of it but a suspend.
+        counted: Span,
+    },
+    /// The machine was started anew since the database was last written: proof that every process it names is gone.
+    Rebooted,
+    /// The database is older than what this installation had written (C46).
+    Restored {
+        /// The last entry of the journal that was there before.
+        had: Seq,
+        /// The last one that is there now.
+        has: Seq,
+    },
+    /// Traces of incarnations that are newer than what the database knew when it was opened.
+    Traced(Vec<Trace>),
     /// It is time to look at everything, whatever the event sources say.
     SweepDue,
     /// A deadline of this project has passed.
@@ -144,6 +162,19 @@ pub enum Event {
         /// What.
         request: Request,
     },
+}
+
+/// A trace of one incarnation, found in the world rather than in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The project's part of all names, [`super::project::Project::slug`].
+    pub slug: String,
+    /// Which incarnation.
+    pub epoch: Epoch,
+    /// Its token, where the trace carries one.
+    pub token: Option<Token>,
+    /// What it is, for people: `session p7-ab12-e4`.
+    pub what: String,
 }
 
 /// What an agent says of itself.

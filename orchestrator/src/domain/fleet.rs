@@ -3,7 +3,7 @@
 //! It holds what the database held at the last commit and nothing else; finished projects leave it, so the cost of
 //! an event does not grow with history.
 
-use super::id::{EffectId, ProcessId, ProjectId};
+use super::id::{EffectId, ProcessId, ProjectId, Token};
 use super::limits::Policy;
 use super::project::Project;
 use super::state::ProjectState;
@@ -34,6 +34,8 @@ pub struct Fleet {
     pub last_server: Option<ProcessId>,
     /// When the tmux server died, as far as that still counts; bounds recoveries that no project is charged for.
     pub server_deaths: Vec<Timestamp>,
+    /// Tokens on the tmux server that no project knows, and since when; none once that was told. Memory only.
+    pub strays: BTreeMap<Token, Option<Timestamp>>,
     /// The installation's limits.
     pub policy: Policy,
     /// The id of the next effect.
@@ -89,6 +91,12 @@ impl Fleet {
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&Project> {
         self.projects.get(&id)
+    }
+
+    /// The unfinished project of that slug.
+    #[must_use]
+    pub fn of_slug(&self, slug: &str) -> Option<&Project> {
+        self.projects.values().find(|project| project.slug == slug)
     }
 
     /// All unfinished projects in the order of their ids.

@@ -8,6 +8,7 @@
 pub mod breaker;
 pub mod decision;
 pub mod effect;
+mod entry;
 pub mod event;
 pub mod failure;
 pub mod fleet;

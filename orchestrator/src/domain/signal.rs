@@ -11,8 +11,10 @@ use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq};
 use super::project::Project;
 use super::request::RequestKind;
 use super::state::{ProjectState, RoleState, SuspendReason};
-use super::time::{Span, Timestamp, WallTime};
+use super::time::Span;
 use serde::{Deserialize, Serialize};
+
+pub use super::entry::Entry;
 
 /// How much a person should care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +63,39 @@ pub enum What {
     OrchestratorStopped {
         /// Why.
         reason: String,
+    },
+    /// The orchestrator did not look for longer than it meant to: it was stopped or not there, the machine slept, or
+    /// the store could not be used. That time is held against nobody.
+    OrchestratorAway {
+        /// For how long, beyond what it meant to.
+        away: Span,
+    },
+    /// The machine was started anew, and everything that ran on it is gone: one event, whatever its extent.
+    MachineRebooted {
+        /// How many agents of ours that ended.
+        agents: u32,
+    },
+    /// The database is older than what this installation had written: somebody put a backup in its place.
+    StoreRestored {
+        /// The last entry of the journal that was there before.
+        had: Seq,
+        /// The last one that is there now.
+        has: Seq,
+    },
+    /// Traces of incarnations that the database does not know yet were found: the project rests until an operator
+    /// has looked, and nothing of them is touched.
+    Quarantined {
+        /// The newest epoch that the database knew.
+        known: Epoch,
+        /// The newest epoch that was found; the next one begins above it.
+        found: Epoch,
+        /// What was found.
+        trace: String,
+    },
+    /// Something carries our marks and belongs to nothing that the database knows; it is left alone.
+    StrayFound {
+        /// What was found.
+        trace: String,
     },
     /// A project was accepted.
     ProjectEnqueued {
@@ -345,6 +380,11 @@ impl Signal {
             | What::ProjectFailed { failure } => Some(failure),
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
+            | What::OrchestratorAway { .. }
+            | What::MachineRebooted { .. }
+            | What::StoreRestored { .. }
+            | What::Quarantined { .. }
+            | What::StrayFound { .. }
             | What::ProjectEnqueued { .. }
             | What::ProjectMoved { .. }
             | What::RoleMoved { .. }
@@ -406,8 +446,14 @@ impl Signal {
                 | ProjectState::Completed
                 | ProjectState::Cancelled => Level::Info,
             },
-            What::RecoveryRefused { .. } | What::ProjectFailed { .. } | What::MoveRefused { .. } => Level::Error,
-            What::SessionDied { .. }
+            What::RecoveryRefused { .. }
+            | What::ProjectFailed { .. }
+            | What::MoveRefused { .. }
+            | What::StoreRestored { .. }
+            | What::Quarantined { .. } => Level::Error,
+            What::MachineRebooted { .. }
+            | What::StrayFound { .. }
+            | What::SessionDied { .. }
             | What::DeathExplained { .. }
             | What::AgentStalled { .. }
             | What::ResourceMissing { .. }
@@ -421,6 +467,7 @@ impl Signal {
             | What::ServerDied { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }
+            | What::OrchestratorAway { .. }
             | What::ProjectEnqueued { .. }
             | What::RoleMoved { .. }
             | What::EffectIntended { .. }
@@ -444,20 +491,4 @@ impl Signal {
     pub fn is_alarm(&self) -> bool {
         self.level() > Level::Info
     }
-}
-
-/// A signal with its place in the journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its number; the journal has no gaps (G9).
-    pub seq: Seq,
-    /// When the event behind it was decided, on the installation's timeline.
-    #[serde(rename = "at_us")]
-    pub at: Timestamp,
-    /// The wall clock at that moment, for display.
-    #[serde(rename = "wall_us")]
-    pub wall: WallTime,
-    /// What it tells.
-    #[serde(flatten)]
-    pub signal: Signal,
 }

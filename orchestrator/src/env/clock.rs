@@ -14,6 +14,14 @@ pub fn mono_us() -> u64 {
     u64::try_from(micros).unwrap_or(0)
 }
 
+/// CLOCK_BOOTTIME in microseconds: like CLOCK_MONOTONIC, with every suspend counted. Tells that there was one.
+#[must_use]
+pub fn boot_us() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1_000);
+    u64::try_from(micros).unwrap_or(0)
+}
+
 /// The wall clock, in microseconds since 1970; for display only.
 #[must_use]
 pub fn wall_us() -> i64 {
@@ -50,6 +58,12 @@ impl Timeline {
             None => Anchor { boot_id, mono_us, at: Timestamp(0), wall_us },
         };
         Ok(Self { anchor })
+    }
+
+    /// Which boot it runs in.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.anchor.boot_id
     }
 
     /// The instant now.

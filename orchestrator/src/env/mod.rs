@@ -13,6 +13,7 @@ pub mod process;
 mod run;
 mod scan;
 pub mod tmux;
+pub mod traces;
 pub mod watch;
 
 use crate::domain::effect::Ordered;

@@ -31,16 +31,35 @@ impl<E: Env> Core<E> {
     ///
     /// # Errors
     /// If the store cannot be read or written.
-    pub fn open(mut store: Store, mut env: E, policy: Policy) -> Result<(Self, u32), StoreError> {
+    pub fn open(store: Store, env: E, policy: Policy) -> Result<(Self, u32), StoreError> {
+        Self::open_after(store, env, policy, Vec::new())
+    }
+
+    /// Like [`Self::open`], after something that changes what the store's rows mean: a reboot, a restored backup. That
+    /// is decided and committed before anything that they name is watched or listened to.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn open_after(
+        mut store: Store,
+        mut env: E,
+        policy: Policy,
+        first: Vec<Event>,
+    ) -> Result<(Self, u32), StoreError> {
         let now = env.now();
         let unconfirmed = store.supersede_intents(now.at)?;
         // The id first: a project that is accepted between the two reads is read twice, not never.
         let newest = store.last_project()?;
         let fleet = store.load_fleet(policy)?;
-        for project in fleet.projects() {
-            env.watch(project);
+        let mut core = Self { store, fleet, env, newest, distrusted: false };
+        if !first.is_empty() {
+            let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
+            core.turn(first.into_iter().map(happened).collect())?;
         }
-        Ok((Self { store, fleet, env, newest, distrusted: false }, unconfirmed))
+        for project in core.fleet.projects() {
+            core.env.watch(project);
+        }
+        Ok((core, unconfirmed))
     }
 
     /// The fleet as the last commit left it.
@@ -136,7 +155,7 @@ impl<E: Env> Core<E> {
             self.fleet.next_effect = EffectId(last.id.0 + 1);
         }
         // Signals, since they are what is committed: after a restart the same times are read back from the journal.
-        let died = |signal: &&Signal| matches!(signal.what, What::ServerDied { .. });
+        let died = |signal: &&Signal| matches!(signal.what, What::ServerDied { .. } | What::MachineRebooted { .. });
         if decision.signals.iter().any(|signal| died(&signal)) {
             self.fleet.server_deaths.push(now.at);
         }
@@ -145,6 +164,9 @@ impl<E: Env> Core<E> {
                 self.fleet.last_server = Some(*server);
             }
             self.fleet.tmux = tmux.clone();
+        }
+        if let Some(strays) = &decision.strays {
+            self.fleet.strays.clone_from(strays);
         }
     }
 
@@ -233,6 +255,7 @@ impl<E: Env> Core<E> {
         let mut fleet = self.store.load_fleet(policy)?;
         fleet.tmux = tmux;
         fleet.last_server = last_server;
+        fleet.strays = std::mem::take(&mut self.fleet.strays);
         // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
         fleet.next_effect = fleet.next_effect.max(next);
         self.fleet = fleet;

@@ -3,6 +3,9 @@
 mod admit;
 pub mod core;
 mod http;
+mod mark;
+mod pace;
+mod past;
 mod publish;
 mod serve;
 mod trouble;

@@ -5,6 +5,9 @@
 
 use super::core::Core;
 use super::http;
+use super::mark::Mark;
+use super::pace::{Pace, Reading};
+use super::past::Past;
 use super::publish::Publisher;
 use super::trouble::Keeper;
 use crate::config::{Config, Home};
@@ -36,7 +39,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// How often the timeline's anchor is written, so that a reboot loses no more of it, and the lease renewed with it.
-const ANCHOR_EVERY: Span = Span::from_secs(10);
+pub(super) const ANCHOR_EVERY: Span = Span::from_secs(10);
 /// How often the database is backed up.
 const BACKUP_EVERY: Span = Span::from_secs(3_600);
 /// The sweep while tmux or the store cannot be relied on (DESIGN.md, section 6).
@@ -81,7 +84,7 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
     let mut store = Store::open(&home.db(), Mode::Existing)?;
     store.quick_check()?;
     let timeline = Timeline::resume(store.anchor()?.as_ref()).map_err(environment("read the clock"))?;
-    store.set_anchor(&timeline.anchor())?;
+    let past = Past::find(home, &mut store, &timeline)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -92,7 +95,7 @@ pub fn serve(home: &Home, config: &Config, orch: PathBuf) -> Result<(), ServeErr
     let places = places(home, config, orch, installation, &mark)?;
     let served = runtime.block_on(async {
         end_leftovers(&mark).await;
-        run(home, config, store, timeline, places).await
+        run(home, config, store, timeline, places, past).await
     });
     // Tasks that still wait for the world are dropped: their outcomes are settled at the next start. Whoever is fenced
     // may not give them any time at all: the world belongs to somebody else.
@@ -191,6 +194,8 @@ struct Shell {
     next_anchor: Timestamp,
     next_backup: Timestamp,
     trouble: Keeper,
+    pace: Pace,
+    mark: Mark,
     home: Home,
 }
 
@@ -200,6 +205,7 @@ async fn run(
     mut store: Store,
     timeline: Timeline,
     places: Places,
+    past: Past,
 ) -> Result<(), ServeError> {
     let publisher = Publisher::start(home, &store)?;
     let render = publisher.metrics(config.policy.clone());
@@ -210,31 +216,38 @@ async fn run(
     let (inbox, mut events) = mpsc::channel(limits::INBOX_EVENTS_MAX);
     let live = Live::start(places, timeline.clone(), inbox.clone(), &tokio::runtime::Handle::current())
         .map_err(|why| ServeError::Environment { what: "watch the world", why })?;
-    let (mut core, unconfirmed) = Core::open(store, live, config.policy.clone())?;
+    let (mut core, unconfirmed) = Core::open_after(store, live, config.policy.clone(), past.first)?;
+    // Not before that: the anchor names the boot that the processes in the rows belong to.
+    core.store().set_anchor(&timeline.anchor())?;
     core.env().connect();
     let at = timeline.at();
     let sweep_every = Span::from_secs(config.sweep_s);
     let mut shell = Shell {
         core,
         publisher,
-        timeline,
+        timeline: timeline.clone(),
         sweep_every,
         next_sweep: at,
         next_anchor: at,
         next_backup: at + first_backup(home),
         trouble: Keeper::new(home.run_dir(), me),
+        pace: Pace::new(reading(&timeline)),
+        mark: past.mark,
         home: home.clone(),
     };
     shell.announce(me, unconfirmed)?;
+    // Before it says that it is ready: whoever reads that may stop it at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(environment("handle SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
     let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
     files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)
         .map_err(environment("write serve.json"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(environment("handle SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(environment("handle SIGINT"))?;
-    let mut batch = vec![Happened { seen_at: at, source: Source::Sweep, event: Event::Started }];
+    let sweep = |event| Happened { seen_at: at, source: Source::Sweep, event };
+    let mut batch: Vec<Happened> = past.away.into_iter().chain([Event::Started]).map(sweep).collect();
     let reason = loop {
         shell.turn(std::mem::take(&mut batch))?;
         let wait = shell.pause();
+        shell.rest(wait);
         let degraded = shell.trouble.is_on();
         tokio::select! {
             biased;
@@ -263,6 +276,7 @@ impl Shell {
         let anchor = self.timeline.anchor();
         self.core.store().set_anchor(&anchor)?;
         self.journal(What::OrchestratorStopped { reason: reason.to_owned() })?;
+        self.mark()?;
         self.core.store().release_lease()
     }
 
@@ -283,7 +297,11 @@ impl Shell {
     /// # Errors
     /// Only [`StoreError::Fenced`]: nothing may be done any more.
     fn turn(&mut self, mut drained: Vec<Happened>) -> Result<(), StoreError> {
-        let at = self.timeline.at();
+        let now = reading(&self.timeline);
+        let at = now.at;
+        if let Some(away) = self.pace.away(now) {
+            drained.insert(0, Happened { seen_at: at, source: Source::Timer, event: away });
+        }
         if at >= self.next_sweep {
             drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
             self.next_sweep = at + self.sweep_pause();
@@ -291,6 +309,7 @@ impl Shell {
         let sweeps = drained.iter().any(|happened| happened.event == Event::SweepDue);
         match self.core.turn(drained) {
             Ok(()) => {
+                self.pace.looked(now);
                 self.trouble.over();
                 self.publish();
                 let took = self.timeline.at().since(at);
@@ -304,7 +323,8 @@ impl Shell {
         if at >= self.next_anchor && !self.trouble.is_on() {
             self.next_anchor = at + ANCHOR_EVERY;
             let anchor = self.timeline.anchor();
-            if let Err(error) = self.core.store().set_anchor(&anchor) {
+            let set = self.core.store().set_anchor(&anchor).and_then(|()| self.mark());
+            if let Err(error) = set {
                 self.core.distrust();
                 self.failed(error)?;
             }
@@ -326,6 +346,23 @@ impl Shell {
         Ok(())
     }
 
+    /// Keeps how far the journal got, beside the database.
+    fn mark(&mut self) -> Result<(), StoreError> {
+        let seq = self.core.store().last_seq()?;
+        if seq != self.mark.seq {
+            self.mark.seq = seq;
+            self.mark.write(self.home.dir());
+        }
+        Ok(())
+    }
+
+    /// The loop is about to wait.
+    fn rest(&mut self, wait: Duration) {
+        if !self.trouble.is_on() {
+            self.pace.means(Span(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)));
+        }
+    }
+
     fn sweep_pause(&self) -> Span {
         let healthy = matches!(self.core.fleet().tmux, crate::domain::fleet::Tmux::Alive(_)) && !self.trouble.is_on();
         if healthy { self.sweep_every } else { self.sweep_every.min(SWEEP_UNHEALTHY) }
@@ -339,6 +376,11 @@ impl Shell {
         let next = self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep));
         Duration::from_micros(next.since(self.timeline.at()).0)
     }
+}
+
+/// Both clocks now.
+fn reading(timeline: &Timeline) -> Reading {
+    Reading { at: timeline.at(), boot: Span(clock::boot_us()) }
 }
 
 /// When the first backup is due: an hour after the last one, whoever made it.

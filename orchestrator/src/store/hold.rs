@@ -58,10 +58,10 @@ pub(super) struct Held {
 }
 
 /// What tells our installation's database from another one's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Ours {
-    mark: Option<String>,
-    last: Seq,
+    pub(super) mark: Option<String>,
+    pub(super) last: Seq,
 }
 
 impl Store {
@@ -155,6 +155,11 @@ impl Store {
         Ok(row)
     }
 
+    /// What this database is, as it can be read now.
+    pub(super) fn newest(&self) -> Result<Ours, StoreError> {
+        Ok(Ours { mark: self.installation()?, last: self.last_seq()? })
+    }
+
     /// Makes the store usable again after trouble, if that can be done: where the file was replaced, or was open only
     /// for reading, the path is opened anew, provided that what lies there is this installation's database and has
     /// lost nothing of the journal. The lease goes on: the next write verifies it on the new file.
@@ -170,7 +175,8 @@ impl Store {
         }
         let ours = match self.ours.clone() {
             Some(ours) => ours,
-            None => Ours { mark: self.installation()?, last: self.last_seq()? },
+            // What was written over in place cannot be asked any more; then what was last written there counts.
+            None => self.newest().unwrap_or_else(|_| self.known.clone()),
         };
         self.ours = Some(ours.clone());
         // The old connection is closed first: two on one file in one process would break each other's locks. It must

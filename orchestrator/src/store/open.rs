@@ -35,6 +35,8 @@ pub struct Store {
     pub(super) held: Option<Held>,
     /// What the database at the path must be, while there is no connection to it.
     pub(super) ours: Option<Ours>,
+    /// What the database was when this store last read or wrote it.
+    pub(super) known: Ours,
     pub(super) busy_timeout: Duration,
 }
 
@@ -70,6 +72,8 @@ impl Store {
         let mut store = Self::over(connection, path.to_owned(), Some(identity));
         store.settings(mode)?;
         store.identify(mode, there)?;
+        // One that cannot be read says so when it is used; it is not what this store ever knew.
+        store.known = store.newest().unwrap_or_default();
         Ok(store)
     }
 
@@ -85,7 +89,7 @@ impl Store {
     }
 
     fn over(connection: Connection, path: PathBuf, identity: Option<Identity>) -> Self {
-        Self { connection, path, identity, held: None, ours: None, busy_timeout: BUSY_TIMEOUT }
+        Self { connection, path, identity, held: None, ours: None, known: Ours::default(), busy_timeout: BUSY_TIMEOUT }
     }
 
     /// How long a write waits while another process writes; 5 s unless told otherwise.

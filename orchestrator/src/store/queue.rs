@@ -74,6 +74,20 @@ impl Store {
         Ok(Accepted { id: ProjectId(id), new: true })
     }
 
+    /// Lets no project be given an id up to `last`: names of one that a lost database knew are not used again.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn skip_ids(&mut self, last: ProjectId) -> Result<(), StoreError> {
+        let tx = self.begin()?;
+        let changed = tx.execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'project'", [last.0])?;
+        if changed == 0 {
+            tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('project', ?1)", [last.0])?;
+        }
+        tx.commit()?;
+        self.still_there()
+    }
+
     /// The unguessable mark that every git process of this installation carries, so that one which outlived a crash is
     /// found and ended before its work is done again (C06). `fresh` is kept if there is none yet.
     ///
@@ -92,6 +106,7 @@ impl Store {
     /// If it cannot be written.
     pub fn set_installation(&mut self, mark: &str) -> Result<(), StoreError> {
         self.connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('installation', ?1)", [mark])?;
+        self.known = self.newest()?;
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::state::{ProjectState, RoleState, SuspendReason};
 use crate::domain::time::{Timestamp, WallTime};
 use rusqlite::{Row, params};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PROJECT: &str = "SELECT id, slug, spec, state, reason, epoch, enqueued_us, state_us, session_name, session_token,
@@ -30,7 +31,9 @@ impl Store {
         let next: i64 =
             self.connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM outbox", [], |row| row.get(0))?;
         let mut fleet = Fleet::new(policy, EffectId(next));
-        let mut died = self.connection.prepare_cached("SELECT at_us FROM event WHERE event = 'server_died'")?;
+        let mut died = self
+            .connection
+            .prepare_cached("SELECT at_us FROM event WHERE event IN ('server_died', 'machine_rebooted')")?;
         let died = died.query_map([], |row| Ok(Timestamp(row.get::<_, i64>(0)?.cast_unsigned())))?;
         fleet.server_deaths = died.collect::<Result<_, _>>()?;
         for project in
@@ -57,6 +60,16 @@ impl Store {
         let before = ProjectId(id.0.saturating_sub(1));
         let found = self.projects_where("true", before, 1)?.pop();
         Ok(found.filter(|project| project.id == id))
+    }
+
+    /// The newest epoch of every project, finished or not, by its slug.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn epochs(&self) -> Result<BTreeMap<String, Epoch>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT slug, epoch FROM project")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, Epoch(row.get(1)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The highest id ever given to a project; 0 before the first.

@@ -50,8 +50,9 @@ impl Store {
     /// date: read again. [`StoreError::Fenced`] means that this process must not do anything any more.
     pub fn commit(&mut self, turn: &Turn, now: &Now) -> Result<(), StoreError> {
         let tx = self.begin()?;
-        write(&tx, turn, now)?;
+        let last = write(&tx, turn, now)?;
         tx.commit()?;
+        self.known.last = self.known.last.max(last);
         self.still_there()
     }
 
@@ -61,13 +62,16 @@ impl Store {
     /// If it could not be written.
     pub fn journal(&mut self, signal: Signal, now: &Now) -> Result<(), StoreError> {
         let tx = self.begin()?;
-        append(&tx, signal, now)?;
+        let last = append(&tx, signal, now)?.seq;
         tx.commit()?;
+        self.known.last = self.known.last.max(last);
         self.still_there()
     }
 }
 
-fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<(), StoreError> {
+/// Answers the last entry of the journal that it wrote, or 0.
+fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Seq, StoreError> {
+    let mut last = Seq(0);
     let decision = &turn.decision;
     // Columns before states: the CHECKs that tie a state to its columns hold at every step of the way.
     for project in &decision.projects {
@@ -77,6 +81,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<(), StoreError>
     let mut moves: VecDeque<&Transition> = decision.transitions.iter().collect();
     for signal in &decision.signals {
         let entry = append(tx, signal.clone(), now)?;
+        last = entry.seq;
         take_move(tx, &entry, &mut moves)?;
     }
     if let Some(left) = moves.front() {
@@ -105,7 +110,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<(), StoreError>
         let name = if matches!(tmux, Tmux::Alive(_)) { "alive" } else { "unknown" };
         tx.prepare_cached("UPDATE lease SET tmux = ?1 WHERE id = 1")?.execute(params![name])?;
     }
-    Ok(())
+    Ok(last)
 }
 
 /// Writes the move that this entry tells of; every telling has exactly one minted move, in the same order.

@@ -235,6 +235,11 @@ fn alone(entry: &Entry) {
         }
         What::OrchestratorStarted { .. }
         | What::OrchestratorStopped { .. }
+        | What::OrchestratorAway { .. }
+        | What::MachineRebooted { .. }
+        | What::StoreRestored { .. }
+        | What::Quarantined { .. }
+        | What::StrayFound { .. }
         | What::ProjectEnqueued { .. }
         | What::RoleMoved { .. }
         | What::EffectIntended { .. }

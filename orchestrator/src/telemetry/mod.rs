@@ -9,6 +9,7 @@
 //! format of the event log, [`text`] the words.
 
 pub mod export;
+mod fleet;
 pub mod fold;
 pub mod line;
 pub mod log;

@@ -76,6 +76,10 @@ fn fleet_events() -> Vec<What> {
     vec![
         What::OrchestratorStarted { process, version: "0.1.0".to_owned(), unfinished: 1, unconfirmed: 2 },
         What::OrchestratorStopped { reason: "SIGTERM".to_owned() },
+        What::OrchestratorAway { away: Span::from_secs(28_800) },
+        What::MachineRebooted { agents: 2 },
+        What::StoreRestored { had: Seq(900), has: Seq(412) },
+        What::StrayFound { trace: "session p9-ab12-e1".to_owned() },
         What::TmuxLost { reason: "server exited unexpectedly".to_owned() },
         What::ServerDied { server: process, sessions: 3 },
         What::TmuxAnswered { server: process, changed: false },
@@ -120,6 +124,7 @@ fn project_events() -> Vec<What> {
             reason: None,
             after: Span::from_secs(18_000),
         },
+        What::Quarantined { known: Epoch(2), found: Epoch(4), trace: "session p7-ab12-e4".to_owned() },
         What::SessionCreated { adopted: false },
         What::SessionCreated { adopted: true },
         What::SessionDied { detected_by: Source::Sweep, lag: Span::from_millis(1_200) },
@@ -249,5 +254,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 36, "{names:?}");
+    assert_eq!(names.len(), 41, "{names:?}");
 }

@@ -4,6 +4,7 @@
 //! words, a file's name, a program's stderr) is escaped and cut, so that it can neither move a cursor, nor forge a
 //! line, nor push the rest off the screen (B15, B83).
 
+use super::fleet;
 use crate::domain::event::Source;
 use crate::domain::failure::{Failure, FailureKind, Stage, Stderr};
 use crate::domain::request::RequestKind;
@@ -21,6 +22,11 @@ pub fn name(what: &What) -> &'static str {
     match what {
         What::OrchestratorStarted { .. } => "orchestrator_started",
         What::OrchestratorStopped { .. } => "orchestrator_stopped",
+        What::OrchestratorAway { .. } => "orchestrator_away",
+        What::MachineRebooted { .. } => "machine_rebooted",
+        What::StoreRestored { .. } => "store_restored",
+        What::Quarantined { .. } => "quarantined",
+        What::StrayFound { .. } => "stray_found",
         What::ProjectEnqueued { .. } => "project_enqueued",
         What::ProjectMoved { .. } => "project_moved",
         What::RoleMoved { .. } => "role_moved",
@@ -66,11 +72,16 @@ pub fn message(signal: &Signal) -> String {
     match &signal.what {
         What::OrchestratorStarted { .. }
         | What::OrchestratorStopped { .. }
+        | What::OrchestratorAway { .. }
+        | What::MachineRebooted { .. }
+        | What::StoreRestored { .. }
+        | What::Quarantined { .. }
+        | What::StrayFound { .. }
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
         | What::TmuxAnswered { .. }
         | What::SpoolRejected { .. }
-        | What::MoveRefused { .. } => fleet(&signal.what),
+        | What::MoveRefused { .. } => fleet::told(&signal.what),
         What::SessionCreated { .. }
         | What::SessionDied { .. }
         | What::AgentStarted { .. }
@@ -98,43 +109,6 @@ pub fn message(signal: &Signal) -> String {
         | What::OperatorAsked { .. }
         | What::RequestRefused { .. }
         | What::ProjectCertified { .. } => course(&who, signal),
-    }
-}
-
-/// What concerns everybody.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the exhaustive match of `message` routes only these here")]
-fn fleet(what: &What) -> String {
-    match what {
-        What::OrchestratorStarted { process, version, unfinished, unconfirmed } => format!(
-            "orchestrator {} started (pid {}): {}, {} left by its predecessor to be settled by observation",
-            escape(version),
-            process.pid,
-            counted(*unfinished, "unfinished project"),
-            counted(*unconfirmed, "unconfirmed intent"),
-        ),
-        What::OrchestratorStopped { reason } => {
-            format!("orchestrator stopped: {}; agents go on without it", outside(reason))
-        }
-        What::TmuxLost { reason } => {
-            format!("tmux cannot be asked ({}); nothing is concluded about any session", outside(reason))
-        }
-        What::ServerDied { server, sessions } => {
-            format!("the tmux server (pid {}) died, and {} of ours with it", server.pid, counted(*sessions, "session"))
-        }
-        What::TmuxAnswered { server, changed: false } => format!("tmux answers (server pid {})", server.pid),
-        What::TmuxAnswered { server, changed: true } => {
-            format!("tmux answers, and it is another server than before (pid {}): its sessions are new", server.pid)
-        }
-        What::SpoolRejected { name, reason, stale: false } => {
-            format!("report {} was unusable and moved aside: {}", outside(name), outside(reason))
-        }
-        What::SpoolRejected { name, reason, stale: true } => {
-            format!("report {} came too late and was set aside: {}", outside(name), outside(reason))
-        }
-        What::MoveRefused { refused } => {
-            format!("refused an illegal move, nothing was changed: {}; this is a defect of orch", outside(refused))
-        }
-        _ => String::new(),
     }
 }
 
@@ -419,7 +393,7 @@ fn noticed(by: Source, lag: Span) -> String {
     }
 }
 
-fn counted(count: u32, noun: &str) -> String {
+pub(super) fn counted(count: u32, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
@@ -517,6 +491,10 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @"
         info  orchestrator 0.1.0 started (pid 4711): 1 unfinished project, 2 unconfirmed intents left by its predecessor to be settled by observation
         info  orchestrator stopped: SIGTERM; agents go on without it
+        info  the orchestrator did not look for 8 h 00 min; that time is held against nobody
+        WARN  the machine was rebooted, and 2 agents of ours ended with it
+        ERROR the database is older than it was (its journal ends at 412, there was a 900): a backup was put in its place; every unfinished project rests until an operator resumes it
+        WARN  session p9-ab12-e1 belongs to nothing that the database knows, and is left alone
         WARN  tmux cannot be asked (server exited unexpectedly); nothing is concluded about any session
         WARN  the tmux server (pid 4711) died, and 3 sessions of ours with it
         info  tmux answers (server pid 4711)
@@ -528,6 +506,7 @@ mod tests {
         info  queued -> provisioning after 1 min 15 s
         WARN  recovering -> suspended after 0 s (session_died, breaker)
         ERROR suspended -> failed after 5 h 00 min (agent_reported)
+        ERROR session p7-ab12-e4 is of epoch 4, the database knows 2: nothing of it is touched until an operator resumes or cancels the project
         info  session p7-ab12-e2 is up
         info  session p7-ab12-e2 was there already, taken over by its token
         WARN  session p7-ab12-e2 died; noticed by sweep, 1.2 s late

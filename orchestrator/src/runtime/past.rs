@@ -1,0 +1,78 @@
+//! What a start finds out about the time before it: whether the machine was rebooted, for how long nobody looked, and
+//! whether the database is the one that was there.
+
+use super::mark::Mark;
+use super::serve::{ANCHOR_EVERY, ServeError};
+use crate::config::Home;
+use crate::domain::event::{Event, Trace};
+use crate::domain::id::ProjectId;
+use crate::env::clock::Timeline;
+use crate::env::traces;
+use crate::store::{Store, StoreError};
+
+/// What it found.
+pub(super) struct Past {
+    /// What is to be decided before anything is watched.
+    pub(super) first: Vec<Event>,
+    /// The time in which nobody looked, if that was long.
+    pub(super) away: Option<Event>,
+    /// How far the journal got, as it is kept from here on.
+    pub(super) mark: Mark,
+}
+
+impl Past {
+    /// Looks at the database, the mark beside it and the world. Writes nothing but which ids are not given again.
+    ///
+    /// # Errors
+    /// If the database is another installation's, or cannot be read.
+    pub(super) fn find(home: &Home, store: &mut Store, timeline: &Timeline) -> Result<Self, ServeError> {
+        let installation = store.installation()?.unwrap_or_default();
+        let has = store.last_seq()?;
+        let mut first = Vec::new();
+        if store.anchor()?.is_some_and(|anchor| anchor.boot_id != timeline.boot_id()) {
+            first.push(Event::Rebooted);
+        }
+        if let Some(mark) = Mark::read(home.dir()) {
+            if mark.installation != installation {
+                let why = format!(
+                    "it is of installation {installation}, and {} was served here; put its own back, or remove \
+                     journal.json if this is meant",
+                    mark.installation
+                );
+                return Err(ServeError::Environment { what: "trust the database", why });
+            }
+            if has < mark.seq {
+                first.push(Event::Restored { had: mark.seq, has });
+            }
+        }
+        let newer = newer(home, store, &installation)?;
+        if !newer.is_empty() {
+            first.push(Event::Traced(newer));
+        }
+        // The lease was renewed with every anchor, so the last renewal is no more than that before the last look.
+        let away = store.lease()?.map(|lease| timeline.at().since(lease.renewed));
+        let away = away.filter(|away| *away > ANCHOR_EVERY * 2).map(|away| Event::Away { away, counted: away });
+        // The mark is written once what it says is dealt with.
+        Ok(Self { first, away, mark: Mark { installation, seq: crate::domain::id::Seq(0) } })
+    }
+}
+
+/// Traces of incarnations that the database does not know.
+fn newer(home: &Home, store: &mut Store, installation: &str) -> Result<Vec<Trace>, StoreError> {
+    let known = store.epochs()?;
+    let told = |found: std::io::Result<Vec<Trace>>| {
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether there are agents that the database does not know cannot be looked up");
+            Vec::new()
+        })
+    };
+    let mut found = told(traces::of_processes(&home.spool(), installation));
+    found.extend(told(traces::of_logs(&home.logs())));
+    found.retain(|trace| known.get(&trace.slug).is_none_or(|epoch| trace.epoch > *epoch));
+    let unknown = found.iter().filter(|trace| !known.contains_key(&trace.slug));
+    let id = |trace: &Trace| trace.slug.strip_prefix('p')?.split('-').next()?.parse().ok();
+    if let Some(last) = unknown.filter_map(id).max() {
+        store.skip_ids(ProjectId(last))?;
+    }
+    Ok(found)
+}
