@@ -57,18 +57,20 @@ async fn list_panes(world: &World) {
 async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
     match &ordered.effect {
         Effect::Preflight { repo, base_sha, programs } => preflight(world, ordered, repo, base_sha, programs).await,
-        Effect::EnsureWorktree { repo, path, branch, base } => {
+        Effect::EnsureWorktree { repo, path, branch, base, park } => {
             let wanted = WorktreeSpec {
                 repo: PathBuf::from(repo),
                 path: world.path(path),
                 branch: branch.clone(),
                 base: base.clone(),
+                park: world.path(park),
             };
             let turn = world.turns.take(repo).await;
             let made = world.places.git.ensure_worktree(&wanted).await;
             drop(turn);
             let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
-            Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created })
+            let parked = made.parked.iter().map(|place| place.display().to_string()).collect();
+            Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created, parked })
         }
         Effect::EnsureFiles { worktree, files, park } => {
             let (worktree, park) = (world.path(worktree), world.path(park));
