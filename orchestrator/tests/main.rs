@@ -12,4 +12,5 @@ mod silence;
 mod states;
 mod store_contract;
 mod store_trouble;
+mod strangers;
 mod tmux_trouble;

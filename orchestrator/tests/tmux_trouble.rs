@@ -17,7 +17,7 @@ fn ok(command: &mut Command) {
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-fn enqueue(home: &Home, dir: &Path) {
+pub(crate) fn enqueue(home: &Home, dir: &Path) {
     let repo = dir.join("repo");
     ok(Command::new("git").args(["init", "--quiet"]).arg(&repo));
     let mut commit = Command::new("git");
@@ -32,12 +32,12 @@ fn enqueue(home: &Home, dir: &Path) {
     ok(Command::new(ORCH).arg("--home").arg(home.dir()).arg("enqueue").arg(dir.join("spec.toml")));
 }
 
-fn told(home: &Home) -> Vec<What> {
+pub(crate) fn told(home: &Home) -> Vec<What> {
     let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
     store.entries_after(Seq(0), usize::MAX).expect("read").into_iter().map(|entry| entry.signal.what).collect()
 }
 
-fn count(home: &Home, what: impl Fn(&What) -> bool) -> usize {
+pub(crate) fn count(home: &Home, what: impl Fn(&What) -> bool) -> usize {
     told(home).iter().filter(|told| what(told)).count()
 }
 
@@ -52,7 +52,7 @@ fn signal(process: ProcessId, with: Signal) {
 }
 
 /// The agent, once the project runs in that epoch.
-fn agent(home: &Home, epoch: u32) -> u32 {
+pub(crate) fn agent(home: &Home, epoch: u32) -> u32 {
     let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
     until("it runs", || {
         let project = store.project_rows(None).expect("read").pop()?;

@@ -30,7 +30,7 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(4);
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
-        list_panes(&world).await;
+        tokio::join!(list_panes(&world), remains::look_at_kin(&world));
         return;
     }
     let result = dispatch(&world, &ordered).await.map_err(Box::new);
@@ -110,6 +110,7 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
         Effect::Certify { roles } => certify(world, ordered, roles).await,
         Effect::EndSession { session, token, tokens } => {
             let control = control(world, ordered).await?;
+            remains::look_at_kin(world).await;
             tmux::kill_session(&control, session, &token.0).await.map_err(|error| tmux_failure(ordered, &error))?;
             remains::end(world, ordered, tokens).await?;
             Ok(Fact::SessionEnded)
