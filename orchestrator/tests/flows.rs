@@ -114,6 +114,22 @@ fn a_missing_claude_md_is_written_again_and_no_agent_disturbed() {
 }
 
 #[test]
+fn a_worktree_is_made_again_only_once_its_old_agent_is_proved_gone() {
+    let mut story = running();
+    story.core.env().script.lost.insert("tester".to_owned());
+    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("tester".to_owned()) };
+    story.core.env().push(Span(100), Source::Inotify, touched);
+    story.run(SECOND);
+    assert_eq!((state(&story), launched(&story, "tester")), (Some(ProjectState::Running), 2));
+    let last = |is: &dyn Fn(&What) -> bool| story.told.iter().rposition(|entry| is(&entry.signal.what));
+    let intended = |name| last(&|what| matches!(what, What::EffectIntended { effect, .. } if effect == name));
+    let gone = last(&|what| matches!(what, What::AgentDied { expected: true, .. }));
+    assert!(gone.is_some() && intended("end_remains") < gone && gone < intended("ensure_worktree"));
+    let parked = |what: &What| matches!(what, What::ResourceRestored { path, parked } if path.ends_with("/tester/e2") && parked.len() == 1);
+    assert_eq!(count(&story, parked), 1, "what stood in the way is told with its place");
+}
+
+#[test]
 fn settings_that_hooks_cannot_be_added_to_are_told_and_stop_nothing() {
     let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
     let left = LeftAlone { path: ".claude/settings.local.json".to_owned(), why: "it is a symlink".to_owned() };

@@ -14,4 +14,5 @@ mod states;
 mod store_contract;
 mod store_trouble;
 mod time;
+mod strangers;
 mod tmux_trouble;

@@ -50,6 +50,8 @@ pub(crate) struct Script {
     pub(crate) done_but_failed: BTreeMap<&'static str, Vec<Failure>>,
     /// Worktrees (role names) whose CLAUDE.md is missing at the moment.
     pub(crate) missing: BTreeSet<String>,
+    /// Roles whose worktree is gone.
+    pub(crate) lost: BTreeSet<String>,
     /// Whether agents acknowledge.
     pub(crate) deaf: bool,
     /// By role, a file that its hooks cannot be added to.
@@ -213,7 +215,7 @@ impl World {
         };
         let found = |look: &RoleLook| RoleFound {
             role: look.role.clone(),
-            worktree: None,
+            worktree: self.script.lost.contains(&look.role.0).then(|| "it is gone".to_owned()),
             files: look.files.iter().map(|path| FileFound { path: path.clone(), is: is(&look.role, path) }).collect(),
         };
         looks.iter().map(found).collect()
@@ -222,7 +224,11 @@ impl World {
     fn perform(&mut self, ordered: &Ordered) -> Fact {
         match &ordered.effect {
             Effect::Preflight { .. } => Fact::Preflighted,
-            Effect::EnsureWorktree { .. } => Fact::WorktreeReady { head_sha: "f00d".to_owned(), created: true },
+            Effect::EnsureWorktree { .. } => {
+                let lost = ordered.role.as_ref().is_some_and(|role| self.script.lost.remove(&role.0));
+                let parked = lost.then(|| "backups/parked/e2.0".to_owned()).into_iter().collect();
+                Fact::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked }
+            }
             Effect::EnsureFiles { files, .. } => {
                 let mut left = Vec::new();
                 if let Some(role) = &ordered.role {

@@ -38,7 +38,7 @@ fn needs(what: &What) -> Option<(&'static [&'static str], bool)> {
     } else if matches!(what, What::AgentStarted { .. }) {
         Some((&["ensure_session", "respawn"], false))
     } else if matches!(what, What::ResourceRestored { .. }) {
-        Some((&["ensure_files"], false))
+        Some((&["ensure_files", "ensure_worktree"], false))
     } else {
         None
     }

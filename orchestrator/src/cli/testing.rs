@@ -216,7 +216,8 @@ fn working(built: &mut Built, id: ProjectId) {
         step.go(ProjectEvent::Admitted, None, at);
         let (repo, path) = ("/srv/mobile-app".to_owned(), "worktrees/p1/developer".to_owned());
         let (branch, base) = ("orch/p1-ab12/developer/e1".to_owned(), "0123".to_owned());
-        step.order(0, Effect::EnsureWorktree { repo, path, branch, base });
+        let park = "backups/parked/p1-ab12/developer".to_owned();
+        step.order(0, Effect::EnsureWorktree { repo, path, branch, base, park });
     });
     built.settle(1);
     built.commit(id, 40, |step, at| {

@@ -42,15 +42,17 @@ fn provision(draft: &mut Draft<'_, '_>) -> bool {
         draft.order(Effect::Preflight { repo: spec.repo.clone(), base_sha: spec.base_sha.clone(), programs });
         return false;
     }
-    let mut ordered = false;
     if !draft.p.stale.is_empty() {
         if !draft.tmux_answers() {
             return false;
         }
         let tokens = draft.p.stale.clone();
+        // Who is left of an older incarnation may still write: nothing is moved, made or branched off before they are
+        // proved gone (G5, T11).
         draft.order(Effect::EndRemains { tokens });
-        ordered = true;
+        return false;
     }
+    let mut ordered = false;
     for index in 0..draft.p.roles.len() {
         ordered |= provision_role(draft, index);
     }
@@ -77,12 +79,13 @@ fn provision_role(draft: &mut Draft<'_, '_>, index: usize) -> bool {
             Some(old) if old.branch != branch => old.branch.clone(),
             Some(_) | None => draft.p.spec.base_sha.clone(),
         };
+        let park = park_folder(&draft.p, role);
         let repo = draft.p.spec.repo.clone();
         if let Some(role) = draft.p.roles.get_mut(index) {
             role.worktree = Some(Worktree { path: path.clone(), branch: branch.clone(), ready: false });
             role.claude_md = None;
         }
-        draft.order_role(index, Effect::EnsureWorktree { repo, path, branch, base });
+        draft.order_role(index, Effect::EnsureWorktree { repo, path, branch, base, park });
         return true;
     }
     if role.claude_md.is_none() {
@@ -121,8 +124,13 @@ fn ensure_files(project: &Project, role: &Role, spec: &RoleSpec) -> Effect {
     Effect::EnsureFiles {
         worktree: role.worktree.as_ref().map(|worktree| worktree.path.clone()).unwrap_or_default(),
         files,
-        park: format!("backups/parked/{}/{}", project.slug, role.name),
+        park: park_folder(project, role),
     }
+}
+
+/// Where what stands in a role's way is kept, relative to the installation.
+fn park_folder(project: &Project, role: &Role) -> String {
+    format!("backups/parked/{}/{}", project.slug, role.name)
 }
 
 /// Hooks are an addition, no resource: a settings file that they cannot be added to stops nothing, and is told.

@@ -78,11 +78,7 @@ fn release(draft: &mut Draft<'_, '_>, effect: EffectId) -> Option<Slot> {
 fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
     match (fact, slot) {
         (Fact::Preflighted, _) => draft.p.preflighted = true,
-        (Fact::WorktreeReady { .. }, Slot::Role(index)) => {
-            if let Some(worktree) = draft.p.roles.get_mut(*index).and_then(|role| role.worktree.as_mut()) {
-                worktree.ready = true;
-            }
-        }
+        (Fact::WorktreeReady { parked, .. }, Slot::Role(index)) => worktree_ready(draft, *index, parked),
         (Fact::FilesReady { claude_md, parked, left }, Slot::Role(index)) => {
             advance::tell_left_alone(draft, *index, left);
             files_ready(draft, *index, claude_md, parked);
@@ -123,6 +119,16 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
         ) => {}
     }
     advance::advance(draft);
+}
+
+fn worktree_ready(draft: &mut Draft<'_, '_>, index: usize, parked: &[String]) {
+    let worktree = draft.p.roles.get_mut(index).and_then(|role| role.worktree.as_mut());
+    let Some(worktree) = worktree else { return };
+    worktree.ready = true;
+    let path = worktree.path.clone();
+    if !parked.is_empty() {
+        draft.tell_role(index, What::ResourceRestored { path, parked: parked.to_vec() });
+    }
 }
 
 fn files_ready(draft: &mut Draft<'_, '_>, index: usize, claude_md: &Pin, parked: &[String]) {

@@ -58,6 +58,8 @@ pub enum Effect {
         branch: String,
         /// What the branch starts from if it is not there yet.
         base: String,
+        /// Where what stands in the way is moved to, relative to the installation.
+        park: String,
     },
     /// Make the files be there, each in its way.
     EnsureFiles {

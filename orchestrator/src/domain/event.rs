@@ -251,6 +251,8 @@ pub enum Fact {
         head_sha: String,
         /// Whether it was made just now, or found as it should be.
         created: bool,
+        /// Where what stood in the way was parked.
+        parked: Vec<String>,
     },
     /// The files are there with the right bytes.
     FilesReady {

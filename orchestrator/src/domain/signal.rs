@@ -184,9 +184,9 @@ pub enum What {
         /// The evidence.
         failure: Box<Failure>,
     },
-    /// A resource was put right again.
+    /// A resource was put right again, or a worktree was made where something else stood.
     ResourceRestored {
-        /// Relative to the worktree.
+        /// Relative to the worktree; a worktree's own relative to the installation.
         path: String,
         /// Where what stood there was parked.
         parked: Vec<String>,

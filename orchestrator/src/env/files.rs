@@ -352,6 +352,19 @@ pub fn rewrite(
     }
 }
 
+/// Moves whatever is at `path` into `park_dir` under its own name and a free number, and says where that is. It is one
+/// rename; a symlink is moved, not followed.
+///
+/// # Errors
+/// The system's; `CrossesDevices` if `park_dir` is on another file system. After an error it is where it was.
+pub fn move_aside(path: &Path, park_dir: &Path) -> io::Result<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(refused(format!("{} has no name", path.display())));
+    };
+    let parent = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    park(&parent, name, park_dir, false)
+}
+
 /// Moves `parent/name` into `park_dir` under a free name; `keep` leaves it in place as well, as a second link.
 fn park(parent: &OwnedFd, name: &OsStr, park_dir: &Path, keep: bool) -> io::Result<PathBuf> {
     std::fs::create_dir_all(park_dir)?;

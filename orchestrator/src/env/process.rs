@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -204,24 +205,37 @@ pub fn signal(id: ProcessId, signal: Signal) -> Result<Signalled, WatchError> {
 /// # Errors
 /// [`EndError`]: the scan failed, or the named processes survived (another user's, or stuck inside the kernel).
 pub async fn end_all(tokens: &BTreeSet<String>, grace: Duration) -> Result<Ended, EndError> {
+    let tokens = tokens.clone();
+    let find = move || Ok(find_by_token(&tokens)?.into_iter().map(|(id, _)| id).collect());
+    end_found(find, grace).await
+}
+
+/// [`end_all`] of whomever `find` finds; it may block.
+pub(super) async fn end_found<F>(find: F, grace: Duration) -> Result<Ended, EndError>
+where
+    F: Fn() -> io::Result<Vec<ProcessId>> + Send + Sync + 'static,
+{
+    let find = Arc::new(find);
     let mut ended = Ended::default();
     let grace_end = Instant::now() + grace;
     for _ in 0..END_ROUNDS_MAX {
-        let found = scan(tokens).await?;
+        let found = scan(&find).await?;
         if found.is_empty() {
             return Ok(ended);
         }
         end_round(&found, grace_end, &mut ended).await;
     }
-    let survivors = scan(tokens).await?;
+    let survivors = scan(&find).await?;
     if survivors.is_empty() { Ok(ended) } else { Err(EndError::Survivors { survivors, ended }) }
 }
 
-async fn scan(tokens: &BTreeSet<String>) -> Result<Vec<ProcessId>, EndError> {
-    let tokens = tokens.clone();
-    let scanned = tokio::task::spawn_blocking(move || find_by_token(&tokens)).await;
-    let found = scanned.unwrap_or_else(|lost| Err(io::Error::other(lost))).map_err(EndError::Scan)?;
-    Ok(found.into_iter().map(|(id, _)| id).collect())
+async fn scan<F>(find: &Arc<F>) -> Result<Vec<ProcessId>, EndError>
+where
+    F: Fn() -> io::Result<Vec<ProcessId>> + Send + Sync + 'static,
+{
+    let find = Arc::clone(find);
+    let scanned = tokio::task::spawn_blocking(move || find()).await;
+    scanned.unwrap_or_else(|lost| Err(io::Error::other(lost))).map_err(EndError::Scan)
 }
 
 async fn end_round(found: &[ProcessId], grace_end: Instant, ended: &mut Ended) {

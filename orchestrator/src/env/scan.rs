@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ pub(super) struct Stat {
     pub(super) alive: bool,
     /// Whether it runs or waits for a disk: an exec in progress does nothing else.
     busy: bool,
+    parent: u32,
     pub(super) group: u32,
+    session: u32,
     pub(super) start: u64,
     /// The size of its environment in bytes; `None` (or 0 for a moment) in an exec, and if we may not know.
     environment: Option<u64>,
@@ -52,8 +54,10 @@ impl Stat {
         let text = std::str::from_utf8(&stat[after_name..]).ok()?;
         let mut fields = text.split_ascii_whitespace();
         let state = fields.next()?;
-        let group = fields.nth(1)?.parse().ok()?; // field 5
-        let threads: u32 = fields.nth(14)?.parse().ok()?; // field 20
+        let parent = fields.next()?.parse().ok()?; // field 4
+        let group = fields.next()?.parse().ok()?; // field 5
+        let session = fields.next()?.parse().ok()?; // field 6
+        let threads: u32 = fields.nth(13)?.parse().ok()?; // field 20
         let start = fields.nth(1)?.parse().ok()?; // field 22
         let begin: u64 = fields.nth(27)?.parse().ok()?; // field 50: where the environment begins
         let end: u64 = fields.next()?.parse().ok()?; // field 51: where it ends; 0 until an exec has put it there
@@ -64,7 +68,7 @@ impl Stat {
             _ => true,
         };
         let environment = (end != 0).then(|| end.saturating_sub(begin));
-        Some(Self { alive, busy: matches!(state, "R" | "D"), group, start, environment })
+        Some(Self { alive, busy: matches!(state, "R" | "D"), parent, group, session, start, environment })
     }
 }
 
@@ -151,6 +155,27 @@ pub(super) fn group_members(group: u32) -> io::Result<Vec<ProcessId>> {
         }
     })?;
     Ok(found)
+}
+
+/// Where one process belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kinship {
+    pub(super) parent: u32,
+    pub(super) session: u32,
+    pub(super) start: u64,
+    pub(super) alive: bool,
+}
+
+/// Where every process but this one belongs. Nobody is found to descend from this one by it.
+pub(super) fn kinship() -> io::Result<BTreeMap<u32, Kinship>> {
+    let mut table = BTreeMap::new();
+    let mut buffers = ScanBuffers::default();
+    each_process(|proc_dir, pid| {
+        if let Some(Stat { parent, session, start, alive, .. }) = read_stat(proc_dir, Some(pid), &mut buffers) {
+            table.insert(pid, Kinship { parent, session, start, alive });
+        }
+    })?;
+    Ok(table)
 }
 
 /// Memory that one scan of `/proc` uses again and again.
@@ -275,11 +300,12 @@ mod tests {
     #[test]
     fn stat_is_parsed_from_the_last_parenthesis() {
         let check = |state: &str, threads: u32, end: u32| {
-            let (middle, before) = ("3 ".repeat(14), "0 ".repeat(27));
-            let line = format!("9 (a) Z (b) {state} 1 77 {middle} {threads} 0 4242 {before} 90 {end} 0");
+            let (middle, before) = ("3 ".repeat(13), "0 ".repeat(27));
+            let line = format!("9 (a) Z (b) {state} 1 77 66 {middle} {threads} 0 4242 {before} 90 {end} 0");
             Stat::parse(line.as_bytes()).unwrap()
         };
-        let asleep = Stat { alive: true, busy: false, group: 77, start: 4242, environment: Some(9) };
+        let asleep =
+            Stat { alive: true, busy: false, parent: 1, group: 77, session: 66, start: 4242, environment: Some(9) };
         assert_eq!(check("S", 1, 99), asleep);
         assert_eq!(check("R", 1, 0), Stat { busy: true, environment: None, ..asleep });
         assert!(!check("Z", 1, 0).alive);

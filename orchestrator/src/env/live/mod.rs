@@ -15,6 +15,7 @@ pub use launcher::{LaunchError, Manifest, exec};
 
 use super::clock::{Draws, Timeline};
 use super::git::Git;
+use super::kin::Kin;
 use super::tmux::TmuxConfig;
 use super::{Env, SpoolItem};
 use crate::domain::effect::Ordered;
@@ -56,6 +57,7 @@ struct World {
     link: Link,
     turns: Turns,
     tables: sample::Tables,
+    kin: Kin,
 }
 
 /// Whose turn it is to make a worktree, per repository: git's own `worktree add` is not safe beside another of the
@@ -115,6 +117,7 @@ impl Live {
             link,
             turns: Turns::default(),
             tables: sample::Tables::default(),
+            kin: Kin::default(),
         };
         let watches = Watches::start(&world, runtime)?;
         Ok(Self { world, runtime: runtime.clone(), draws, watches })
@@ -141,6 +144,11 @@ impl Env for Live {
     fn watch(&mut self, project: &Project) {
         if let Some(server) = project.session.as_ref().filter(|_| project.session_live()).and_then(|s| s.server) {
             self.world.link.expect(server);
+        }
+        for role in &project.roles {
+            if let (Some(token), Some(process)) = (&role.token, role.process) {
+                self.world.kin.root(token, process);
+            }
         }
         self.watches.follow(&self.world, &self.runtime, project);
     }

@@ -30,7 +30,7 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(4);
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
-        list_panes(&world).await;
+        tokio::join!(list_panes(&world), remains::look_at_kin(&world));
         return;
     }
     let result = dispatch(&world, &ordered).await.map_err(Box::new);
@@ -57,18 +57,20 @@ async fn list_panes(world: &World) {
 async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
     match &ordered.effect {
         Effect::Preflight { repo, base_sha, programs } => preflight(world, ordered, repo, base_sha, programs).await,
-        Effect::EnsureWorktree { repo, path, branch, base } => {
+        Effect::EnsureWorktree { repo, path, branch, base, park } => {
             let wanted = WorktreeSpec {
                 repo: PathBuf::from(repo),
                 path: world.path(path),
                 branch: branch.clone(),
                 base: base.clone(),
+                park: world.path(park),
             };
             let turn = world.turns.take(repo).await;
             let made = world.places.git.ensure_worktree(&wanted).await;
             drop(turn);
             let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
-            Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created })
+            let parked = made.parked.iter().map(|place| place.display().to_string()).collect();
+            Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created, parked })
         }
         Effect::EnsureFiles { worktree, files, park } => {
             let (worktree, park) = (world.path(worktree), world.path(park));
@@ -108,6 +110,7 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
         Effect::Certify { roles } => certify(world, ordered, roles).await,
         Effect::EndSession { session, token, tokens } => {
             let control = control(world, ordered).await?;
+            remains::look_at_kin(world).await;
             tmux::kill_session(&control, session, &token.0).await.map_err(|error| tmux_failure(ordered, &error))?;
             remains::end(world, ordered, tokens).await?;
             Ok(Fact::SessionEnded)

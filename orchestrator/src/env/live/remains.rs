@@ -58,7 +58,16 @@ async fn pane_remains(control: &Control, pane: &str) -> Result<(PaneEnd, String)
     Ok((end, screen))
 }
 
-/// Ends every session and process that carries one of the tokens, and proves that none is left (G5, T11).
+/// Looks who belongs to which agent; one that cannot be had leaves what was seen before.
+pub(super) async fn look_at_kin(world: &World) {
+    let kin = world.kin.clone();
+    let looked = tokio::task::spawn_blocking(move || kin.look()).await.map_err(std::io::Error::other).flatten();
+    if let Err(error) = looked {
+        tracing::warn!(%error, "the agents' processes cannot be looked at");
+    }
+}
+
+/// Ends every session and process that belongs to one of the tokens, and proves that none is left (G5, T11).
 pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> Result<u32, Failure> {
     let patience = Duration::from_micros(deadline::TMUX.0);
     let failed = |error| tmux_failure(ordered, &error);
@@ -70,10 +79,12 @@ pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> R
         .filter_map(|pane| pane.session_token.map(|token| (pane.session, token)))
         .filter(|(_, token)| wanted.contains(token))
         .collect();
+    // While they still have their parents.
+    look_at_kin(world).await;
     for (session, token) in sessions {
         tmux::kill_session(&control, &session, &token).await.map_err(failed)?;
     }
-    match process::end_all(&wanted, process::END_GRACE).await {
+    match world.kin.end(&wanted, process::END_GRACE).await {
         Ok(ended) => Ok(ended.term + ended.kill),
         Err(error) => {
             let what = vec!["end".to_owned(), "what an older incarnation left".to_owned()];

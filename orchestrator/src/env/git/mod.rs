@@ -4,13 +4,20 @@
 //! - INV-G1: nothing of the repository runs on our account, and nothing of our environment leads git elsewhere: no
 //!   hooks (B62), no fsmonitor, no `GIT_*` but those that say how to reach remotes and which configuration to read.
 //! - INV-G2: no lock of git's is ever deleted (B49), no directory removed that is not provably the husk of a killed
-//!   `git worktree add` of ours (platform facts, "git": registered, locked `initializing`, at our path).
+//!   `git worktree add` of ours (platform facts, "git": registered, locked `initializing`, at our path). Whatever else
+//!   is in the way at our path is moved aside with all that is in it (`git/park.rs`).
 //! - INV-G3: [`Git::ensure_worktree`] may be repeated after a crash at any point and ends in the same state.
 //!
 //! The stage in every failure is `Provision`; a caller at another stage sets it.
 
+mod link;
+mod park;
+
+pub use link::worktree_linked;
+
 use super::run::{Keep, Run, RunBytes, run_bytes};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
+use link::{common_dir, linked_git_dir};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -76,6 +83,8 @@ pub struct WorktreeSpec {
     pub branch: String,
     /// What a new branch starts at: a commit id or any revision.
     pub base: String,
+    /// Where what stands in the way is moved to: absolute, on the same file system, made if it is missing.
+    pub park: PathBuf,
 }
 
 /// A worktree that was made, or was confirmed to be there.
@@ -89,6 +98,8 @@ pub struct WorktreeFact {
     pub head_sha: String,
     /// Whether this call made it.
     pub created: bool,
+    /// Where this call moved what stood in the way.
+    pub parked: Vec<PathBuf>,
 }
 
 /// What a worktree is at.
@@ -169,21 +180,24 @@ impl Git {
     /// Makes sure that there is this worktree, on this branch, checked out completely.
     ///
     /// One that is there is confirmed and not touched. The husk of a killed `git worktree add` is removed and made
-    /// anew, a registration whose directory is gone is dropped, a branch that exists keeps its commits. Another
-    /// git's lock is waited for within the deadline. A `git worktree add` that is still at work looks like a husk:
-    /// there must be one call per path at a time, and after a crash of ours what carries [`Git::marker`] must have
-    /// been ended first.
+    /// anew, a registration whose directory is gone is dropped, a branch that exists keeps its commits. What else
+    /// stands at the path (files, a worktree on another branch or with a broken HEAD) is parked, and so is a worktree
+    /// of the same folder that holds the branch. Another git's lock is waited for within the deadline. A `git worktree
+    /// add` that is still at work looks like a husk: there must be one call per path at a time, and after a crash of
+    /// ours what carries [`Git::marker`] must have been ended first.
     ///
     /// # Errors
-    /// `WorktreeInvalid` when it is refused, naming what is in the way: a symlink (B53), a directory that is not
-    /// ours (B52), a branch checked out elsewhere (B50). Otherwise as [`super::process::run`], with a hint for
-    /// a lock that stayed (B49) and for branches that exclude each other (B51).
+    /// `WorktreeInvalid` when it is refused, naming what is in the way: a symlink (B53), a worktree that is locked,
+    /// with the lock's reason, a branch checked out in another folder (B50). Otherwise as [`super::process::run`], with
+    /// a hint for a lock that stayed (B49) and for branches that exclude each other (B51). What was parked by then stays
+    /// parked.
     pub async fn ensure_worktree(&self, w: &WorktreeSpec) -> Result<WorktreeFact, Failure> {
         check_spec(w).map_err(|why| in_the_way(w, why))?;
         let begun = Instant::now();
         let mut pause = LOCK_PAUSE;
+        let mut parked = Vec::new();
         loop {
-            match self.try_worktree(w).await {
+            match self.try_worktree(w, &mut parked).await {
                 Err(failure) if is_contention(&failure) && begun.elapsed() + pause < self.deadline => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LOCK_PAUSE_MAX);
@@ -196,41 +210,64 @@ impl Git {
                     let hint = format!("an existing branch is in the way of {}: rename it", w.branch);
                     return Err(hinted(failure, hint));
                 }
-                done => return done,
+                done => return done.map(|fact| WorktreeFact { parked, ..fact }),
             }
         }
     }
 
-    async fn try_worktree(&self, w: &WorktreeSpec) -> Result<WorktreeFact, Failure> {
-        let list = self.bytes(&w.repo, &["worktree", "list", "--porcelain", "-z"], true).await?;
-        let list = parse_list(&String::from_utf8_lossy(&list.stdout));
+    async fn try_worktree(&self, w: &WorktreeSpec, parked: &mut Vec<PathBuf>) -> Result<WorktreeFact, Failure> {
+        let list = self.list(&w.repo).await?;
         let branch_ref = format!("refs/heads/{}", w.branch);
         let path = utf8(&w.path).map_err(|why| in_the_way(w, why))?;
         if let Some(ours) = list.iter().find(|entry| entry.path == w.path) {
             let husk = ours.locked.as_deref().map(str::trim) == Some(INITIALIZING);
-            let there = w.path.join(".git").exists();
-            if there && !husk && ours.branch.as_deref() == Some(&branch_ref) {
-                return self.confirm(w, false).await;
-            }
+            let there = w.path.symlink_metadata().is_ok();
             if husk {
                 // git itself refuses to remove one that has no .git file or no HEAD yet, even with -f -f
                 // (measured); with its directory gone it drops the registration.
                 remove_husk(&w.path).map_err(|why| in_the_way(w, why))?;
                 self.call(&w.repo, &["worktree", "remove", "-f", "-f", path]).await?;
-            } else if !w.path.exists() {
-                self.call(&w.repo, &["worktree", "remove", "--force", path]).await?;
-            } else {
-                let on = ours.branch.as_deref().unwrap_or("no branch");
-                return Err(in_the_way(w, format!("{path} is a worktree on {on}, not on {branch_ref}")));
+            } else if there && linked_git_dir(&w.path).is_ok() && ours.branch.as_deref() == Some(&branch_ref) {
+                match self.confirm(w, false).await {
+                    Err(failure) if is_broken(&failure) => {}
+                    done => return done,
+                }
             }
         }
-        if let Some(other) = list.iter().find(|e| e.path != w.path && e.branch.as_deref() == Some(&branch_ref)) {
-            let place = other.path.display();
-            return Err(in_the_way(w, format!("branch {} is checked out in the worktree {place}", w.branch)));
+        if check_vacant(&w.path).is_err() {
+            parked.push(self.set_aside(w, &w.path).await?);
         }
+        // Parking has changed what is registered where, unless an earlier call came no further than the rename.
+        let list = if parked.is_empty() { list } else { self.list(&w.repo).await? };
+        if let Some(ours) = list.iter().find(|entry| entry.path == w.path).filter(|_| !w.path.join(".git").exists()) {
+            if let Some(place) = self.finish_parking(w, &w.path).await? {
+                parked.push(place);
+            } else if let Some(reason) = ours.locked.as_deref().filter(|reason| reason.trim() != INITIALIZING) {
+                return Err(in_the_way(w, park::locked(&w.path, reason)));
+            } else if self.list(&w.repo).await?.iter().any(|entry| entry.path == w.path) {
+                self.call(&w.repo, &["worktree", "remove", "--force", path]).await?;
+            }
+        }
+        self.take_branch(w, &branch_ref, parked).await?;
         check_vacant(&w.path).map_err(|why| in_the_way(w, why))?;
         self.add(w, path).await?;
         self.confirm(w, true).await
+    }
+
+    /// Makes sure that no worktree holds the branch: one of the same folder is ours and is parked, any other is named.
+    async fn take_branch(&self, w: &WorktreeSpec, branch_ref: &str, parked: &mut Vec<PathBuf>) -> Result<(), Failure> {
+        let list = self.list(&w.repo).await?;
+        let holder = list.iter().find(|e| e.path != w.path && e.branch.as_deref() == Some(branch_ref));
+        let Some(holder) = holder else { return Ok(()) };
+        if holder.path.parent() == Some(&w.park) {
+            return self.free_branch(w, &holder.path).await;
+        }
+        if holder.path.parent() == w.path.parent() && holder.path.exists() {
+            parked.push(self.set_aside(w, &holder.path).await?);
+            return Ok(());
+        }
+        let place = holder.path.display();
+        Err(in_the_way(w, format!("branch {} is checked out in the worktree {place}", w.branch)))
     }
 
     async fn add(&self, w: &WorktreeSpec, path: &str) -> Result<(), Failure> {
@@ -256,9 +293,13 @@ impl Git {
         let done = self.call(&w.path, &["rev-parse", "HEAD^{commit}", "--symbolic-full-name", "HEAD"]).await?;
         let expected = format!("refs/heads/{}", w.branch);
         match done.trim_end_matches('\n').split('\n').collect::<Vec<_>>()[..] {
-            [sha, name] if name == expected => {
-                Ok(WorktreeFact { path: w.path.clone(), branch: w.branch.clone(), head_sha: sha.to_owned(), created })
-            }
+            [sha, name] if name == expected => Ok(WorktreeFact {
+                path: w.path.clone(),
+                branch: w.branch.clone(),
+                head_sha: sha.to_owned(),
+                created,
+                parked: Vec::new(),
+            }),
             _ => Err(in_the_way(w, format!("{} is not on {expected}: git says {done:?}", w.path.display()))),
         }
     }
@@ -299,52 +340,6 @@ impl Git {
     }
 }
 
-/// Whether `path` is linked to a repository as a whole worktree, whatever branch an agent may have checked out in it:
-/// two small files are read and nothing is run, since a git process would cost a thousand times more.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn worktree_linked(path: &Path) -> Result<(), String> {
-    let git_dir = linked_git_dir(path)?;
-    if !git_dir.is_dir() {
-        return Err(format!("{} leads nowhere", path.join(".git").display()));
-    }
-    match std::fs::read_to_string(git_dir.join("locked")) {
-        Ok(reason) if reason.trim() == INITIALIZING => {
-            Err(format!("{} is the husk of an unfinished git worktree add", path.display()))
-        }
-        Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business
-    }
-}
-
-/// Where the `.git` file of a worktree leads.
-fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
-    let link = path.join(".git");
-    let about = link.symlink_metadata().map_err(|error| format!("{}: {error}", link.display()))?;
-    if !about.is_file() {
-        return Err(format!("{} is not a regular file", link.display()));
-    }
-    let text = read_text(&link)?;
-    let git_dir = text.trim_end_matches('\n').strip_prefix("gitdir: ");
-    // An absolute path replaces the whole in this join; git 2.48 and later may write relative ones.
-    git_dir.map(|git_dir| path.join(git_dir)).ok_or_else(|| format!("{} names no gitdir", link.display()))
-}
-
-/// The directory that all worktrees of one repository share, canonical, so that two can be compared.
-fn common_dir(top: &Path) -> Result<PathBuf, String> {
-    let link = top.join(".git");
-    let mut shared = if link.is_dir() { link } else { linked_git_dir(top)? };
-    let pointer = shared.join("commondir");
-    if pointer.exists() {
-        shared = shared.join(read_text(&pointer)?.trim_end_matches('\n'));
-    }
-    std::fs::canonicalize(&shared).map_err(|error| format!("{}: {error}", shared.display()))
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
 /// The variables of ours that git must not see (INV-G1).
 fn foreign_variables() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -383,6 +378,11 @@ fn is_contention(failure: &Failure) -> bool {
     text.contains(".lock': File exists")
         || (text.contains("could not lock config file") && text.contains("File exists"))
         || (text.contains("failed to read ") && text.contains("worktrees/"))
+}
+
+/// Whether a worktree was proved not to be what it should be, rather than not looked at.
+fn is_broken(failure: &Failure) -> bool {
+    failure.kind == FailureKind::WorktreeInvalid || (failure.ending == Ending::Code(128) && !is_contention(failure))
 }
 
 /// What stood in the way of a failure of contention.
@@ -492,6 +492,7 @@ fn head_of(text: &str) -> Option<HeadFact> {
 mod tests {
     use super::*;
     use crate::domain::failure::Stderr;
+    use crate::env::files;
     use crate::env::process::find_by_token;
     use std::collections::BTreeSet;
     use std::fs;
@@ -546,6 +547,7 @@ mod tests {
                 path: self.root().join("worktrees/p").join(role).join("e1"),
                 branch: format!("orch/p/{role}/e1"),
                 base: "HEAD".to_owned(),
+                park: self.root().join("parked"),
             }
         }
 
@@ -618,7 +620,6 @@ mod tests {
         let again = place.ensure(&spec).await;
         assert_eq!(again, WorktreeFact { created: false, ..first });
         assert_eq!(fs::read_to_string(spec.path.join("work")).unwrap(), "in progress");
-        place.refused(&WorktreeSpec { branch: "orch/p/dev/e2".to_owned(), ..spec.clone() }, "not on refs/heads").await;
     }
 
     #[tokio::test]
@@ -720,21 +721,19 @@ mod tests {
         plain(&place.repo(), &["worktree", "lock", "--reason", "on a stick", spec.path.to_str().unwrap()]);
         assert!(!place.ensure(&spec).await.created);
         fs::remove_dir_all(&spec.path).unwrap();
-        let failure = place.git.ensure_worktree(&spec).await.unwrap_err();
-        assert!(failure.stderr.text().unwrap().contains("on a stick"), "{failure:?}");
+        place.refused(&spec, "e1 is locked by git worktree lock: on a stick").await;
+        let file = spec.path.join("file");
+        fs::create_dir_all(&spec.path).unwrap();
+        fs::write(&file, "").unwrap();
+        place.refused(&spec, "on a stick").await;
+        assert!(file.exists(), "and what is there is left alone");
     }
 
     #[tokio::test]
     async fn what_is_in_the_way_is_named_and_left_alone() {
         let place = Place::new();
         let spec = place.spec("dev");
-        fs::create_dir_all(&spec.path).unwrap();
-        fs::write(spec.path.join("precious"), "").unwrap();
-        place.refused(&spec, "is not empty and is not ours").await;
-        assert!(spec.path.join("precious").exists());
-        fs::remove_file(spec.path.join("precious")).unwrap();
         place.ensure(&spec).await;
-
         let branch_taken = WorktreeSpec { branch: spec.branch.clone(), ..place.spec("doc") };
         place.refused(&branch_taken, &format!("checked out in the worktree {}", spec.path.display())).await;
 
@@ -748,7 +747,106 @@ mod tests {
         }
         let file = place.root().join("file");
         fs::write(&file, "").unwrap();
-        place.refused(&WorktreeSpec { path: file, ..place.spec("doc") }, "Not a directory").await;
+        place.refused(&WorktreeSpec { path: file.join("e1"), ..place.spec("doc") }, "Not a directory").await;
+    }
+
+    /// Makes a worktree, lets `harm` do something to it, and makes it again: it is whole, and what was there is parked.
+    async fn parks(place: &Place, spec: &WorktreeSpec, harm: impl Fn(&Path)) -> PathBuf {
+        place.ensure(spec).await;
+        fs::write(spec.path.join("work"), "in progress").unwrap();
+        harm(&spec.path);
+        let fact = place.ensure(spec).await;
+        assert!(fact.created);
+        let [parked] = &fact.parked[..] else { panic!("{fact:?}") };
+        assert!(parked.starts_with(&spec.park), "{parked:?}");
+        assert_eq!(fs::read_to_string(parked.join("work")).unwrap(), "in progress");
+        assert_eq!(place.ensure(spec).await.parked, Vec::<PathBuf>::new(), "once");
+        parked.clone()
+    }
+
+    #[tokio::test]
+    async fn a_worktree_in_the_way_is_parked_with_its_work() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        // On another branch, with a commit there and a change that is staged.
+        let parked = parks(&place, &spec, |path| {
+            plain(path, &["checkout", "--quiet", "-b", "idea"]);
+            plain(path, &["commit", "--quiet", "--allow-empty", "--message", "an idea"]);
+            plain(path, &["add", "work"]);
+        })
+        .await;
+        assert_eq!(plain(&parked, &["symbolic-ref", "--short", "HEAD"]), "idea");
+        assert_eq!(plain(&parked, &["status", "--porcelain"]), "A  work");
+        // Detached, with a commit that only its HEAD knows.
+        let parked = parks(&place, &spec, |path| {
+            plain(path, &["checkout", "--quiet", "--detach"]);
+            plain(path, &["commit", "--quiet", "--allow-empty", "--message", "nameless"]);
+        })
+        .await;
+        assert_eq!(plain(&parked, &["log", "-1", "--format=%s"]), "nameless");
+        // Its link to the repository is lost, or leads nowhere: index and HEAD are found again.
+        for link in [None, Some("gitdir: /nowhere\n"), Some("nonsense")] {
+            let parked = parks(&place, &spec, |path| {
+                plain(path, &["add", "work"]);
+                fs::remove_file(path.join(".git")).unwrap();
+                if let Some(link) = link {
+                    fs::write(path.join(".git"), link).unwrap();
+                }
+            })
+            .await;
+            assert_eq!(plain(&parked, &["status", "--porcelain"]), "A  work", "{link:?}");
+        }
+        // Its HEAD is garbage.
+        parks(&place, &spec, |path| fs::write(linked_git_dir(path).unwrap().join("HEAD"), "garbage\n").unwrap()).await;
+        // It is no worktree at all, but its own repository, or a file.
+        parks(&place, &spec, |path| {
+            fs::remove_file(path.join(".git")).unwrap();
+            plain(path, &["init", "--quiet"]);
+        })
+        .await;
+        plain(&place.repo(), &["worktree", "remove", "--force", spec.path.to_str().unwrap()]);
+        fs::write(&spec.path, "a file").unwrap();
+        let fact = place.ensure(&spec).await;
+        assert_eq!(fs::read_to_string(&fact.parked[0]).unwrap(), "a file");
+    }
+
+    #[tokio::test]
+    async fn a_branch_of_ours_that_is_held_by_an_older_worktree_is_freed() {
+        let place = Place::new();
+        let (old, new) = (place.spec("dev"), place.spec("dev"));
+        let new = WorktreeSpec { path: new.path.with_file_name("e2"), ..new };
+        place.ensure(&old).await;
+        plain(&old.path, &["commit", "--quiet", "--allow-empty", "--message", "kept"]);
+        fs::write(old.path.join("file.txt"), "changed").unwrap();
+        let sha = plain(&old.path, &["rev-parse", "HEAD"]);
+        let fact = place.ensure(&new).await;
+        assert_eq!((fact.head_sha.as_str(), fact.parked.len()), (sha.as_str(), 1));
+        assert_eq!(plain(&fact.parked[0], &["status", "--porcelain"]), "M file.txt");
+        assert_eq!(plain(&fact.parked[0], &["rev-parse", "HEAD"]), sha);
+        // The user's own checkout of it is not ours to move.
+        let branch = "orch/p/dev/e9".to_owned();
+        plain(&place.repo(), &["checkout", "--quiet", "-b", &branch]);
+        let taken = WorktreeSpec { branch, path: new.path.with_file_name("e9"), ..new };
+        place.refused(&taken, "is checked out in the worktree").await;
+    }
+
+    #[tokio::test]
+    async fn parking_that_was_cut_short_is_finished() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        place.ensure(&spec).await;
+        fs::write(spec.path.join("work"), "in progress").unwrap();
+        plain(&spec.path, &["add", "work"]);
+        // Killed after the rename: git believes that it is where it was.
+        let half = files::move_aside(&spec.path, &spec.park).unwrap();
+        let fact = place.ensure(&spec).await;
+        assert_eq!(fact.parked, std::slice::from_ref(&half));
+        assert_eq!(plain(&half, &["status", "--porcelain"]), "A  work");
+        // Killed before the branch was let go.
+        plain(&place.repo(), &["worktree", "remove", "--force", spec.path.to_str().unwrap()]);
+        plain(&half, &["checkout", "--quiet", &spec.branch]);
+        assert!(place.ensure(&spec).await.created);
+        assert_eq!(plain(&half, &["status", "--porcelain"]), "A  work");
     }
 
     #[tokio::test]
@@ -758,7 +856,10 @@ mod tests {
         place.ensure(&spec).await;
         fs::remove_dir_all(&spec.path).unwrap();
         other.ensure(&WorktreeSpec { repo: other.repo(), ..spec.clone() }).await;
-        place.refused(&spec, "belongs to another repository").await;
+        fs::write(spec.path.join("theirs"), "work").unwrap();
+        let fact = place.ensure(&spec).await;
+        assert_eq!(plain(&fact.parked[0], &["status", "--porcelain"]), "?? theirs");
+        assert!(plain(&other.repo(), &["worktree", "list"]).contains(fact.parked[0].to_str().unwrap()));
     }
 
     #[tokio::test]

@@ -1,0 +1,50 @@
+//! What the files of a worktree say of where it belongs, read without running git.
+
+use super::INITIALIZING;
+use std::path::{Path, PathBuf};
+
+/// Whether `path` is linked to a repository as a whole worktree, whatever branch an agent may have checked out in it:
+/// two small files are read and nothing is run, since a git process would cost a thousand times more.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn worktree_linked(path: &Path) -> Result<(), String> {
+    let git_dir = linked_git_dir(path)?;
+    if !git_dir.is_dir() {
+        return Err(format!("{} leads nowhere", path.join(".git").display()));
+    }
+    match std::fs::read_to_string(git_dir.join("locked")) {
+        Ok(reason) if reason.trim() == INITIALIZING => {
+            Err(format!("{} is the husk of an unfinished git worktree add", path.display()))
+        }
+        Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business
+    }
+}
+
+/// Where the `.git` file of a worktree leads.
+pub(super) fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
+    let link = path.join(".git");
+    let about = link.symlink_metadata().map_err(|error| format!("{}: {error}", link.display()))?;
+    if !about.is_file() {
+        return Err(format!("{} is not a regular file", link.display()));
+    }
+    let text = read_text(&link)?;
+    let git_dir = text.trim_end_matches('\n').strip_prefix("gitdir: ");
+    // An absolute path replaces the whole in this join; git 2.48 and later may write relative ones.
+    git_dir.map(|git_dir| path.join(git_dir)).ok_or_else(|| format!("{} names no gitdir", link.display()))
+}
+
+/// The directory that all worktrees of one repository share, canonical, so that two can be compared.
+pub(super) fn common_dir(top: &Path) -> Result<PathBuf, String> {
+    let link = top.join(".git");
+    let mut shared = if link.is_dir() { link } else { linked_git_dir(top)? };
+    let pointer = shared.join("commondir");
+    if pointer.exists() {
+        shared = shared.join(read_text(&pointer)?.trim_end_matches('\n'));
+    }
+    std::fs::canonicalize(&shared).map_err(|error| format!("{}: {error}", shared.display()))
+}
+
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,109 @@
+//! What stands where a worktree is to be, moved aside: never deleted, for it may be work.
+//!
+//! Three steps, each of which may be found done (C28): the directory gets a free name in the park by one rename, git
+//! is told where it is now, and its HEAD lets go of the branch that is wanted. The index, what is uncommitted and
+//! every commit stay. A lock with a reason of its own is somebody's word that nothing is to be moved: it is respected.
+
+use super::link::{common_dir, linked_git_dir, read_text};
+use super::{Git, Registered, WorktreeSpec, in_the_way, parse_list, refusal, utf8};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::env::files;
+use std::path::{Path, PathBuf};
+
+impl Git {
+    /// All worktrees that the repository knows.
+    pub(super) async fn list(&self, repo: &Path) -> Result<Vec<Registered>, Failure> {
+        let list = self.bytes(repo, &["worktree", "list", "--porcelain", "-z"], true).await?;
+        Ok(parse_list(&String::from_utf8_lossy(&list.stdout)))
+    }
+
+    /// Moves what is at `path` into the park and tells git; says where it is now.
+    pub(super) async fn set_aside(&self, w: &WorktreeSpec, path: &Path) -> Result<PathBuf, Failure> {
+        let admin = admin_of(&w.repo, path);
+        // The lock may be another repository's, too.
+        for git_dir in admin.iter().cloned().chain(linked_git_dir(path)) {
+            if let Ok(reason) = read_text(&git_dir.join("locked")) {
+                return Err(in_the_way(w, locked(path, &reason)));
+            }
+        }
+        let place = files::move_aside(path, &w.park)
+            .map_err(|error| in_the_way(w, format!("{} cannot be parked: {error}", path.display())))?;
+        self.settle_parked(w, admin.as_deref(), &place).await?;
+        Ok(place)
+    }
+
+    /// What an earlier call moved into the park without coming to tell git: that is done now.
+    pub(super) async fn finish_parking(&self, w: &WorktreeSpec, path: &Path) -> Result<Option<PathBuf>, Failure> {
+        let (Some(admin), Some(name)) = (admin_of(&w.repo, path), path.file_name()) else { return Ok(None) };
+        let prefix = format!("{}.", name.to_string_lossy());
+        let Ok(entries) = std::fs::read_dir(&w.park) else { return Ok(None) };
+        for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+            let place = entry.path();
+            if linked_git_dir(&place).is_ok_and(|git_dir| git_dir == admin) {
+                self.settle_parked(w, Some(&admin), &place).await?;
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells git where a parked worktree is now and frees the branch; `admin` is its registration with our
+    /// repository, if it had one. A directory that is no worktree needs neither.
+    async fn settle_parked(&self, w: &WorktreeSpec, admin: Option<&Path>, place: &Path) -> Result<(), Failure> {
+        let failed = |why: String| in_the_way(w, format!("{} is parked, but {why}", place.display()));
+        let link = place.join(".git");
+        let leads = linked_git_dir(place).is_ok_and(|git_dir| git_dir.is_dir());
+        if let Some(admin) = admin.filter(|_| !leads && place.is_dir() && !link.is_dir()) {
+            // Its link was lost or broken: with it, index and HEAD are found again.
+            let text = format!("gitdir: {}\n", utf8(admin).map_err(failed)?);
+            std::fs::write(&link, text).map_err(|error| failed(format!("its link cannot be mended: {error}")))?;
+        }
+        let Ok(shared) = common_dir(place) else { return Ok(()) };
+        if !link.is_file() {
+            return Ok(());
+        }
+        let shown = utf8(place).map_err(failed)?;
+        self.call(&shared, &["worktree", "repair", shown]).await?;
+        self.free_branch(w, place).await
+    }
+
+    /// Detaches the HEAD of a parked worktree if it is on the branch that is wanted. Index and files stay, as does a
+    /// merge in progress.
+    pub(super) async fn free_branch(&self, w: &WorktreeSpec, place: &Path) -> Result<(), Failure> {
+        let branch = format!("refs/heads/{}", w.branch);
+        let holds = |entry: &Registered| entry.path == place && entry.branch.as_deref() == Some(&branch);
+        if !self.list(&w.repo).await?.iter().any(holds) {
+            return Ok(());
+        }
+        // A branch that was deleted under it has no commit; then where it began serves as well.
+        let sha = match self.resolve(&w.repo, &branch).await {
+            Ok(sha) => sha,
+            Err(_) => self.resolve(&w.repo, &w.base).await?,
+        };
+        self.call(place, &["update-ref", "--no-deref", "-m", "orch: parked", "HEAD", &sha]).await?;
+        if self.list(&w.repo).await?.iter().any(holds) {
+            let what = ["free_branch", &place.display().to_string()];
+            let why = format!("{} still holds the branch {}", place.display(), w.branch);
+            return Err(refusal(&what, FailureKind::WorktreeInvalid, why));
+        }
+        Ok(())
+    }
+}
+
+/// A lock in words, with its reason.
+pub(super) fn locked(path: &Path, reason: &str) -> String {
+    let reason = reason.trim();
+    let reason = if reason.is_empty() { "no reason is given" } else { reason };
+    format!("{} is locked by git worktree lock: {reason}", path.display())
+}
+
+/// The registration of the worktree at `path` with this repository, which may say so although nothing is there.
+fn admin_of(repo: &Path, path: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(common_dir(repo).ok()?.join("worktrees")).ok()?;
+    let link = path.join(".git");
+    let is_it = |admin: &PathBuf| {
+        // git 2.48 and later may write it relative to the registration.
+        read_text(&admin.join("gitdir")).is_ok_and(|text| admin.join(text.trim_end_matches('\n')) == link)
+    };
+    entries.flatten().map(|entry| entry.path()).find(is_it)
+}

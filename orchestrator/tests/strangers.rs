@@ -1,0 +1,90 @@
+//! What is not ours on our socket and beside us: foreign sessions are never touched, git processes of a killed
+//! `orch serve` are ended by their mark and nobody else's are, and a wiped orphan does not outlive its project.
+
+use crate::one_writer::{ORCH, installation, serving, until};
+use crate::tmux_trouble::{agent, count, enqueue, told};
+use orchestrator::config::Home;
+use orchestrator::domain::failure::FailureKind;
+use orchestrator::domain::signal::What;
+use orchestrator::store::{Mode, Store};
+use rustix::process::{Signal, kill_process};
+use std::process::{Child, Command, Stdio};
+
+/// A process of the test's own, ended with it.
+struct Ours(Child);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn tmux(home: &Home, arguments: &[&str]) -> String {
+    let socket = home.socket(std::env::var_os("XDG_RUNTIME_DIR").as_deref()).expect("a socket");
+    let mut command = Command::new("timeout");
+    command.args(["20", "tmux", "-f", "/dev/null", "-S"]).arg(socket).args(arguments);
+    let done = command.output().expect("it runs");
+    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text")
+}
+
+fn slug(home: &Home) -> String {
+    Store::open(&home.db(), Mode::ReadOnly).expect("opened").project_rows(None).expect("read")[0].slug.clone()
+}
+
+#[test]
+fn foreign_sessions_are_never_touched_and_a_taken_name_is_told() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    let first = serving(home);
+    until("tmux answers", || (count(home, |what| matches!(what, What::TmuxAnswered { .. })) > 0).then_some(()));
+    // Twins of the names that the first project will have: one is the very name, the others have it as their prefix.
+    let name = |rest: &str| {
+        let installation = Store::open(&home.db(), Mode::ReadOnly).expect("opened").installation().expect("read");
+        format!("p1-{}-e1{rest}", installation.expect("a mark"))
+    };
+    let foreign = [name(""), name("0"), name("-copy"), "mine".to_owned()];
+    for session in &foreign {
+        tmux(home, &["new-session", "-d", "-s", session, "sleep", "300"]);
+    }
+    let pids = || -> Vec<String> {
+        let pid = |session: &String| tmux(home, &["list-panes", "-t", &format!("={session}:"), "-F", "#{pane_pid}"]);
+        foreign.iter().map(pid).collect()
+    };
+    let before = pids();
+    enqueue(home, dir.path());
+    assert!(name("").starts_with(&slug(home)));
+    agent(home, 2);
+    let conflict = |what: &What| matches!(what, What::SubprocessFailed { failure } if failure.kind == FailureKind::NameConflict && failure.ending.to_string().contains(&name("")));
+    assert_eq!(count(home, conflict), 1, "told with its cause: {:?}", told(home));
+    let cancel = Command::new(ORCH).arg("--home").arg(home.dir()).args(["cancel", "1"]).output().expect("it runs");
+    assert!(cancel.status.success(), "{}", String::from_utf8_lossy(&cancel.stderr));
+    let ours = name("").replace("-e1", "-e2");
+    until("it is taken down", || {
+        let list = tmux(home, &["list-sessions", "-F", "#{session_name}"]);
+        (!list.lines().any(|line| line == ours)).then_some(())
+    });
+    assert_eq!(pids(), before, "and all of them run on");
+    drop(first);
+}
+
+#[test]
+fn git_processes_of_a_killed_serve_are_ended_and_nobody_elses() {
+    let place = installation();
+    let home = &place.home;
+    let mut first = serving(home);
+    let fresh = orchestrator::domain::id::Token("unused".to_owned());
+    let mark = Store::open(&home.db(), Mode::Existing).expect("opened").git_mark(&fresh).expect("read");
+    kill_process(first.pid(), Signal::KILL).expect("killed");
+    first.0.wait().expect("waited for");
+    let sleeper = |mark: &str| {
+        let mut command = Command::new("sleep");
+        Ours(command.arg("300").env("ORCH_INSTANCE", mark).stdin(Stdio::null()).spawn().expect("started"))
+    };
+    let (mut left, mut other) = (sleeper(&mark.0), sleeper("another-installation"));
+    let _again = serving(home);
+    until("it is ended", || left.0.try_wait().expect("asked"));
+    assert_eq!(other.0.try_wait().expect("asked"), None, "another installation's works on");
+}
