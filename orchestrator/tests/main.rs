@@ -1,13 +1,16 @@
 //! Everything that is tested through the public face, in one binary.
 
 mod audit;
+mod batch;
 mod breaker;
+mod fleet;
 mod flows;
 mod hooks;
 mod incidents;
 mod one_writer;
 mod operator;
 mod scripted;
+mod sight;
 mod silence;
 mod states;
 mod store_contract;

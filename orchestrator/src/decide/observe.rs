@@ -3,6 +3,7 @@
 use super::advance;
 use super::draft::{Cursor, Draft};
 use super::fault;
+use super::sight;
 use super::with;
 use crate::domain::effect::Effect;
 use crate::domain::event::PaneSeen;
@@ -85,13 +86,19 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_some()).map(|p| p.id).collect();
     for id in ids {
-        with(cursor, id, |draft| compare(draft, &by_role, &by_session));
+        with(cursor, id, |draft| {
+            compare(draft, &by_role, &by_session);
+            sight::regained(draft);
+        });
     }
     // Projects that waited for tmux to answer go on now.
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();
     for id in ids {
-        with(cursor, id, advance::advance);
+        with(cursor, id, |draft| {
+            advance::advance(draft);
+            sight::regained(draft);
+        });
     }
 }
 

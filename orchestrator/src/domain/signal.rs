@@ -242,6 +242,31 @@ pub enum What {
         /// Attempts that count at this moment.
         attempts: u32,
     },
+    /// The fleet's breaker changed its state: while it is open, no queued project is admitted (G8).
+    FleetBreakerMoved {
+        /// From.
+        from: BreakerState,
+        /// To; never half-open.
+        to: BreakerState,
+        /// Projects whose breakers opened within its window.
+        breakers: u32,
+        /// How many may.
+        max: u32,
+    },
+    /// A project may go on and waits for a slot; it goes before every queued one.
+    SlotAwaited {
+        /// Projects that have one.
+        active: u32,
+        /// How many there are.
+        max_active: u32,
+    },
+    /// It has been unknown for too long how the project stands; its suspension follows (G3).
+    SightLost {
+        /// What cannot be known, and why.
+        unknown: String,
+        /// For how long.
+        lasted: Span,
+    },
     /// The finished work, as it was found before the project was called completed (G6).
     ProjectCertified {
         /// What git says of each worktree.
@@ -365,6 +390,9 @@ impl Signal {
             | What::RecoverySucceeded { .. }
             | What::RecoveryRefused { .. }
             | What::BreakerMoved { .. }
+            | What::FleetBreakerMoved { .. }
+            | What::SlotAwaited { .. }
+            | What::SightLost { .. }
             | What::ProjectCertified { .. }
             | What::TmuxLost { .. }
             | What::ServerDied { .. }
@@ -395,6 +423,10 @@ impl Signal {
                     Level::Info
                 }
             }
+            What::FleetBreakerMoved { to, .. } => match to {
+                BreakerState::Closed => Level::Info,
+                BreakerState::Open | BreakerState::HalfOpen => Level::Error,
+            },
             What::ProjectMoved { to, .. } => match to {
                 ProjectState::Failed => Level::Error,
                 ProjectState::Suspended | ProjectState::Recovering => Level::Warn,
@@ -406,7 +438,10 @@ impl Signal {
                 | ProjectState::Completed
                 | ProjectState::Cancelled => Level::Info,
             },
-            What::RecoveryRefused { .. } | What::ProjectFailed { .. } | What::MoveRefused { .. } => Level::Error,
+            What::RecoveryRefused { .. }
+            | What::ProjectFailed { .. }
+            | What::SightLost { .. }
+            | What::MoveRefused { .. } => Level::Error,
             What::SessionDied { .. }
             | What::DeathExplained { .. }
             | What::AgentStalled { .. }
@@ -434,6 +469,7 @@ impl Signal {
             | What::AgentNudged { .. }
             | What::RecoverySucceeded { .. }
             | What::ProjectCertified { .. }
+            | What::SlotAwaited { .. }
             | What::OperatorAsked { .. }
             | What::TmuxAnswered { .. } => Level::Info,
         }
