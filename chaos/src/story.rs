@@ -7,6 +7,7 @@ use orchestrator::domain::breaker::BreakerState;
 use orchestrator::domain::event::Source;
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use orchestrator::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq};
+use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::state::{ProjectState, RoleState, SuspendReason};
 use orchestrator::domain::time::{Span, Timestamp, WallTime};
@@ -162,6 +163,11 @@ impl Story {
         let way = [S::Recovering, S::Provisioning, S::Launching, S::Briefing, S::Running];
         let story = way.windows(2).fold(self, |story, step| story.moved(project, step[0], step[1]));
         story.tell(project, What::RecoverySucceeded { attempts: 1, duration: Span(1_000) })
+    }
+
+    /// An operator asks, and it is being done.
+    pub(crate) fn asked(self, project: i64, kind: RequestKind) -> Self {
+        self.tell(project, What::OperatorAsked { request: 1, kind })
     }
 
     pub(crate) fn breaker(self, project: i64, from: BreakerState, to: BreakerState) -> Self {

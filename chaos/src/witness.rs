@@ -61,6 +61,8 @@ pub enum Fact {
         token: Token,
         /// Whose.
         project: ProjectId,
+        /// Of which role's agent.
+        role: RoleName,
         /// Which.
         process: ProcessId,
     },

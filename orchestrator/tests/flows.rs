@@ -184,10 +184,13 @@ fn nothing_is_concluded_from_a_lost_connection() {
     let mut story = running();
     let alarms = story.told.len();
     story.core.env().push(SECOND, Source::Control, Event::TmuxLost { reason: "hung".to_owned() });
+    story.run(SECOND * 600);
+    assert_eq!(state(&story), Some(ProjectState::Running), "ten minutes of silence change nothing");
     story.run(SECOND * 3_600);
-    assert_eq!(state(&story), Some(ProjectState::Running), "an hour of silence kills nobody");
+    assert_eq!(state(&story), Some(ProjectState::Suspended), "an hour of silence kills nobody");
     let told: Vec<_> = story.told[alarms..].iter().map(|entry| &entry.signal.what).collect();
-    assert!(matches!(told.as_slice(), [What::TmuxLost { .. }]), "{told:?}");
+    let lost = matches!(told.as_slice(), [What::TmuxLost { .. }, What::SightLost { .. }, What::ProjectMoved { .. }]);
+    assert!(lost, "{told:?}");
 }
 
 /// A dead server is one event and one recovery that nobody is charged for, until it dies too often.

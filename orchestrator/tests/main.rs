@@ -1,7 +1,9 @@
 //! Everything that is tested through the public face, in one binary.
 
 mod audit;
+mod batch;
 mod breaker;
+mod fleet;
 mod flows;
 mod hooks;
 mod incidents;
@@ -9,10 +11,11 @@ mod older_store;
 mod one_writer;
 mod operator;
 mod scripted;
+mod sight;
 mod silence;
 mod states;
 mod store_contract;
 mod store_trouble;
-mod time;
 mod strangers;
+mod time;
 mod tmux_trouble;

@@ -70,7 +70,7 @@ fn a_newer_incarnation_than_the_database_knows_puts_its_project_to_rest() {
         what: what.to_owned(),
     };
     let traces = vec![trace(5, "process 9", Some(mark(5))), trace(7, "a file", None), trace(6, "x", Some(mark(6)))];
-    story.restart(vec![Event::Traced(traces)]);
+    story.restart_after(vec![Event::Traced(traces)]);
     sweeps(&mut story, 9);
     assert!(rests(&story));
     let quarantined = |what: &What| matches!(what, What::Quarantined { known: Epoch(1), found: Epoch(7), .. });
@@ -130,7 +130,7 @@ fn ids_that_a_lost_database_had_given_are_not_given_again() {
 #[test]
 fn after_a_restore_everything_rests_until_an_operator_says_so() {
     let mut story = running();
-    story.restart(vec![Event::Restored { had: Seq(900), has: Seq(20) }]);
+    story.restart_after(vec![Event::Restored { had: Seq(900), has: Seq(20) }]);
     sweeps(&mut story, 9);
     assert!(rests(&story));
     assert_eq!(told(&story, |what| matches!(what, What::StoreRestored { had: Seq(900), has: Seq(20) })), 1);
@@ -202,7 +202,7 @@ fn a_project_in_quarantine_can_be_cancelled_with_all_that_was_found() {
     let mut story = Story::begin("Story", &["developer"], Policy { max_active: 0, ..Policy::default() });
     story.run(SECOND);
     let (slug, what) = ("p1-0042".to_owned(), "process 9".to_owned());
-    story.restart(vec![Event::Traced(vec![Trace { slug, epoch: Epoch(2), token: Some(mark(5)), what }])]);
+    story.restart_after(vec![Event::Traced(vec![Trace { slug, epoch: Epoch(2), token: Some(mark(5)), what }])]);
     sweeps(&mut story, 3);
     assert!(rests(&story));
     assert!(!story.core.env().names.contains(&"end_remains"));

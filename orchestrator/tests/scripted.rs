@@ -8,7 +8,7 @@ use orchestrator::domain::event::{
     Event, Fact, FileFound, FileIs, Happened, Head, LeftAlone, PaneEnd, PaneSeen, PaneUp, Remains, Report, RoleFound,
     Source,
 };
-use orchestrator::domain::failure::{Failure, Stderr};
+use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Seq, Token};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::{Pin, Project};
@@ -36,6 +36,8 @@ pub(crate) struct Agent {
     pub(crate) launch: Launch,
     pub(crate) process: ProcessId,
     pub(crate) pane: String,
+    /// The name of its session.
+    pub(crate) session: String,
     pub(crate) alive: bool,
     /// What tmux would say of its end.
     pub(crate) end: PaneEnd,
@@ -52,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) missing: BTreeSet<String>,
     /// Roles whose worktree is gone.
     pub(crate) lost: BTreeSet<String>,
+    /// Whether tmux is hung: what is asked of it comes back as unknown.
+    pub(crate) hung: bool,
     /// Whether agents acknowledge.
     pub(crate) deaf: bool,
     /// By role, a file that its hooks cannot be added to.
@@ -75,10 +79,10 @@ pub(crate) struct World {
     /// How many effects were handed over.
     pub(crate) submitted: u64,
     next_pid: u32,
-    /// The tmux server that answers.
-    pub(crate) server: ProcessId,
     /// By how much the wall clock was stepped, in microseconds.
     pub(crate) wall_step: i64,
+    /// The tmux server that answers.
+    pub(crate) server: ProcessId,
     /// Every process that the core wanted watched.
     pub(crate) watched: BTreeSet<ProcessId>,
     /// What was submitted, by name.
@@ -103,8 +107,8 @@ impl World {
             script: Script::default(),
             submitted: 0,
             next_pid: 1_000,
-            server: SERVER,
             wall_step: 0,
+            server: SERVER,
             watched: BTreeSet::new(),
             names: Vec::new(),
             lost: false,
@@ -151,7 +155,7 @@ impl World {
     pub(crate) fn kill_session(&mut self, name: &str) {
         self.sessions.remove(name);
         let mut gone = Vec::new();
-        for agent in self.agents.iter_mut().filter(|agent| agent.alive) {
+        for agent in self.agents.iter_mut().filter(|agent| agent.alive && agent.session == name) {
             (agent.alive, agent.end) = (false, PaneEnd::Gone);
             gone.push((agent.launch.clone(), agent.process));
         }
@@ -188,7 +192,29 @@ impl World {
         self.push(EFFECT, Source::Control, listed);
     }
 
-    fn launch(&mut self, launch: &Launch) -> PaneUp {
+    /// tmux does not answer any more.
+    pub(crate) fn hang(&mut self) {
+        self.script.hung = true;
+        self.push(Span(0), Source::Control, Event::TmuxLost { reason: "no answer".to_owned() });
+    }
+
+    /// What is under way comes back as unknown, whether it was done or not.
+    pub(crate) fn lose_results(&mut self) {
+        for happened in self.events.values_mut() {
+            if let Event::Settled { result, .. } = &mut happened.event {
+                *result = Err(Box::new(unanswered(Stage::Launch)));
+            }
+        }
+    }
+
+    /// tmux answers again.
+    pub(crate) fn heal(&mut self) {
+        self.script.hung = false;
+        let panes = self.panes();
+        self.push(Span(0), Source::Control, Event::PanesListed { server: self.server, panes });
+    }
+
+    fn launch(&mut self, session: &str, launch: &Launch) -> PaneUp {
         if let Some(known) = self.agents.iter().find(|agent| agent.launch.token == launch.token) {
             let process = known.alive.then_some(known.process);
             return PaneUp { role: launch.role.clone(), pane: known.pane.clone(), process };
@@ -200,6 +226,7 @@ impl World {
             launch: launch.clone(),
             process,
             pane: pane.clone(),
+            session: session.to_owned(),
             alive: true,
             end: PaneEnd::Alive,
         });
@@ -249,10 +276,10 @@ impl World {
             }
             Effect::EnsureSession { session, token, launches } => {
                 let adopted = self.sessions.insert(session.clone(), token.clone()).is_some();
-                let panes = launches.iter().map(|launch| self.launch(launch)).collect();
+                let panes = launches.iter().map(|launch| self.launch(session, launch)).collect();
                 Fact::SessionUp { adopted, panes, server: self.server }
             }
-            Effect::Respawn { launch, .. } => Fact::AgentUp(self.launch(launch)),
+            Effect::Respawn { session, launch, .. } => Fact::AgentUp(self.launch(session, launch)),
             Effect::HandBrief { .. } => {
                 if let Some(role) = ordered.role.as_ref().filter(|_| !self.script.deaf) {
                     self.report(&role.0.clone(), ACK, Report::Ack);
@@ -305,7 +332,7 @@ impl World {
 
     fn panes(&self) -> Vec<PaneSeen> {
         let seen = |agent: &Agent| {
-            let (session, token) = self.sessions.iter().next()?;
+            let (session, token) = self.sessions.get_key_value(&agent.session)?;
             (agent.end != PaneEnd::Gone).then(|| PaneSeen {
                 pane: agent.pane.clone(),
                 pid: agent.process.pid,
@@ -340,7 +367,7 @@ impl Env for World {
     fn submit(&mut self, ordered: Ordered) {
         self.submitted += 1;
         self.names.push(ordered.effect.name());
-        if self.lost {
+        if self.lost || (ordered.effect == Effect::ListPanes && self.script.hung) {
             return;
         }
         if ordered.effect == Effect::ListPanes {
@@ -352,7 +379,20 @@ impl Env for World {
         let next = |queue: &mut BTreeMap<&'static str, Vec<Failure>>| {
             queue.get_mut(name).filter(|waiting| !waiting.is_empty()).map(|waiting| waiting.remove(0))
         };
-        let result = if let Some(failure) = next(&mut self.script.failures) {
+        let of_tmux = matches!(
+            ordered.effect,
+            Effect::EnsureSession { .. }
+                | Effect::Respawn { .. }
+                | Effect::HandBrief { .. }
+                | Effect::Collect { .. }
+                | Effect::EndRemains { .. }
+                | Effect::EndSession { .. }
+                | Effect::Nudge { .. }
+                | Effect::Sample { .. }
+        );
+        let result = if self.script.hung && of_tmux {
+            Err(Box::new(unanswered(ordered.stage)))
+        } else if let Some(failure) = next(&mut self.script.failures) {
             Err(Box::new(failure))
         } else if let Some(failure) = next(&mut self.script.done_but_failed) {
             drop(self.perform(&ordered));
@@ -412,7 +452,7 @@ impl Story {
     }
 
     /// The orchestrator ends, and another one starts on the same world, after it found out what `first` says.
-    pub(crate) fn restart(&mut self, first: Vec<Event>) {
+    pub(crate) fn restart_after(&mut self, first: Vec<Event>) {
         let path = self.core.store().path().to_owned();
         let policy = self.core.fleet().policy.clone();
         let mut world = std::mem::replace(self.core.env(), World::new());
@@ -444,8 +484,41 @@ impl Story {
         true
     }
 
+    /// One more project is enqueued, as by another process.
+    pub(crate) fn enqueue(&mut self, spec: &Spec) -> ProjectId {
+        let now = self.core.env().now();
+        let accepted = self.core.store().enqueue(spec, &now).expect("accepted");
+        self.core.env().push(Span(0), Source::Spool, Event::SpoolTouched);
+        accepted.id
+    }
+
+    /// The process is killed and another one started: nothing but the database and the world is left, and what was
+    /// under way is never heard of again.
+    pub(crate) fn restart(&mut self, policy: Policy) {
+        let mut world = std::mem::replace(self.core.env(), World::new());
+        world.events.retain(|_, happened| !matches!(happened.event, Event::Settled { .. } | Event::PanesListed { .. }));
+        let store = Store::open(self.core.store().path(), Mode::Existing).expect("the store");
+        let (core, _) = Core::open(store, world, policy).expect("a core");
+        self.core = core;
+        let at = self.core.env().at;
+        self.turn(vec![Happened { seen_at: at, source: Source::Sweep, event: Event::Started }]);
+        if !self.core.env().script.hung {
+            self.core.env().heal();
+        }
+    }
+
     pub(crate) fn project(&self) -> Option<&Project> {
         self.core.fleet().project(ProjectId(1))
+    }
+}
+
+/// What comes of asking a tmux that does not answer.
+fn unanswered(stage: Stage) -> Failure {
+    Failure {
+        kind: FailureKind::TimedOut,
+        program: Program::Tmux,
+        ending: Ending::DeadlinePassed(Span::from_secs(10)),
+        ..Failure::of_operation(stage, FailureKind::TimedOut, vec!["tmux".to_owned()], "")
     }
 }
 

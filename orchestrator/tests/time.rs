@@ -89,7 +89,7 @@ fn an_agent_is_not_deaf_for_the_time_in_which_nobody_looked() {
 fn restarts_alone_make_nobody_deaf() {
     let mut story = almost_deaf();
     for _ in 0..6 {
-        story.restart(Vec::new());
+        story.restart_after(Vec::new());
         story.run(SECOND);
     }
     assert_eq!((state(&story), attempts(&story)), (Some(ProjectState::Briefing), 0));
@@ -168,7 +168,7 @@ fn an_open_breaker_has_the_same_time_left_after_a_restart() {
     let due = left(&story).expect("it is open");
     story.run(Span::from_secs(600));
     story.core.env().wall_step = -1_000_000_000_000;
-    story.restart(Vec::new());
+    story.restart_after(Vec::new());
     assert_eq!(left(&story), Some(due));
     let before = Span(due.0 - story.core.env().at.0 - 1);
     story.run(before);
@@ -202,7 +202,7 @@ fn a_reboot_is_one_event_and_one_uncharged_recovery() {
     let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
     story.run(SECOND);
     story.core.env().reboot();
-    story.restart(vec![Event::Rebooted]);
+    story.restart_after(vec![Event::Rebooted]);
     story.run(SECOND * 5);
     assert_eq!(count(&story, |what| matches!(what, What::MachineRebooted { agents: 2 })), 1);
     assert_eq!(count(&story, |what| matches!(what, What::AgentDied { expected: false, .. })), 2);
@@ -218,7 +218,7 @@ fn a_reboot_is_one_event_and_one_uncharged_recovery() {
     assert_eq!(story.core.env().agents.len(), 4);
     // Again, without a reboot: a second pass changes nothing.
     let told = story.told.len();
-    story.restart(Vec::new());
+    story.restart_after(Vec::new());
     assert_eq!(story.told.len(), told);
 }
 
@@ -228,7 +228,7 @@ fn reboots_without_end_are_charged_in_the_end() {
     story.run(SECOND);
     for _ in 0..8 {
         story.core.env().reboot();
-        story.restart(vec![Event::Rebooted]);
+        story.restart_after(vec![Event::Rebooted]);
         story.run(SECOND * 400);
     }
     assert_eq!(attempts(&story), 3);
@@ -246,7 +246,7 @@ fn a_stranger_with_the_number_of_an_agent_is_not_taken_for_it() {
     story.core.env().agents[0].alive = true;
     story.core.env().watched.clear();
     story.core.env().names.clear();
-    story.restart(vec![Event::Rebooted]);
+    story.restart_after(vec![Event::Rebooted]);
     let role = |story: &Story| story.project().map(|project| (project.roles[0].state(), project.roles[0].process));
     assert_eq!(role(&story), Some((RoleState::Dead, None)));
     story.run(SECOND * 5);
@@ -265,7 +265,7 @@ fn who_was_done_before_the_reboot_is_done() {
     story.core.env().report("developer", SECOND, Report::Done(None));
     story.run(SECOND * 2);
     story.core.env().reboot();
-    story.restart(vec![Event::Rebooted]);
+    story.restart_after(vec![Event::Rebooted]);
     story.run(SECOND * 5);
     let roles = |story: &Story| story.project().map(|project| [project.roles[0].state(), project.roles[1].state()]);
     assert_eq!(roles(&story), Some([RoleState::Done, RoleState::Ready]));

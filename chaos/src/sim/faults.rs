@@ -151,7 +151,10 @@ impl World {
                 self.witness(Fact::Hindered { by: "load" });
                 Deed::Until(Undo::Speed, lasts)
             }
-            Kind::Suspend => self.step_clock(8 * HOUR_US),
+            Kind::Suspend => {
+                self.kernel.sleep(8 * HOUR_US.unsigned_abs());
+                Deed::Done
+            }
             Kind::ClockStepBack => self.step_clock(-5 * HOUR_US),
             Kind::ClockStepForward => self.step_clock(26 * HOUR_US),
             Kind::EventDuplicate => {
@@ -304,9 +307,10 @@ impl World {
             }
             Kind::AgentSetsidChild => {
                 let token = self.agents[number].incarnation.token.clone();
-                let mark = Mark { token: token.clone(), project: target.project, role: target.role.clone() };
+                let (project, role) = (target.project, target.role.clone());
+                let mark = Mark { token: token.clone(), project, role: role.clone() };
                 let child = self.kernel.spawn(self.at, Program::Child(number), Some(mark));
-                self.witness(Fact::ChildBorn { token, project: target.project, process: child });
+                self.witness(Fact::ChildBorn { token, project, role, process: child });
                 self.kill_session_of(target.project)
             }
             Kind::HupSurvivor => {

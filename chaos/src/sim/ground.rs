@@ -23,7 +23,11 @@ impl World {
             0 => {
                 match self.disk.tree(path) {
                     Some(tree) if tree.there && tree.filled && !tree.initializing && tree.branch == branch => {
-                        return Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: false }));
+                        return Next::Over(Ok(Done::WorktreeReady {
+                            head_sha: "f00d".to_owned(),
+                            created: false,
+                            parked: Vec::new(),
+                        }));
                     }
                     // A husk of ours, or one that is registered and gone: it goes, and is made again.
                     Some(_) => self.disk.unregister(path),
@@ -43,7 +47,7 @@ impl World {
                     tree.initializing = false;
                 }
                 self.git_ends(id);
-                Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true }))
+                Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked: Vec::new() }))
             }
             _ => {
                 self.git_ends(id);

@@ -18,7 +18,7 @@ use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::time::{Anchor, Span, Timestamp};
 use orchestrator::env::Env;
-use orchestrator::runtime::Core;
+use orchestrator::runtime::{Core, Pace, Reading};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -55,6 +55,7 @@ pub struct Host {
     next_anchor: Timestamp,
     /// Until when the store is left alone after it failed.
     trouble: Option<Timestamp>,
+    pace: Pace,
     wake: Option<Tick>,
     inbox: Vec<Happened>,
 }
@@ -72,11 +73,13 @@ impl Host {
     ) -> Result<Self, StoreError> {
         gate.revive();
         let mut store = bank.connect(gate)?;
-        let (life, anchor, me, at) = {
+        let (life, anchor, me, at, rebooted) = {
             let mut world = world.borrow_mut();
             let (boot, mono) = (world.kernel.boot_id(), world.kernel.mono(world.at));
             let wall = world.kernel.wall(world.at);
-            let anchor = match store.anchor()? {
+            let stored = store.anchor()?;
+            let rebooted = stored.as_ref().is_some_and(|stored| stored.boot_id != boot);
+            let anchor = match stored {
                 Some(stored) => stored.resumed(&boot, mono, wall),
                 None => Anchor { boot_id: boot, mono_us: mono, at: Timestamp(0), wall_us: wall },
             };
@@ -85,16 +88,20 @@ impl Host {
             world.lives.push(Life::new());
             let life = world.lives.len() - 1;
             let me = ProcessId { pid: 100 + u32::try_from(life).unwrap_or(0), start: mono / 10_000 + 1 };
-            (life, anchor, me, world.now())
+            (life, anchor, me, world.now(), rebooted)
         };
         let dead = |error| {
             world.borrow_mut().lives[life].alive = false;
             error
         };
-        store.set_anchor(&anchor).map_err(dead)?;
+        // The lease was renewed with every anchor, so the last renewal is no more than that before the last look.
+        let away = store.lease().map_err(dead)?.map(|lease| at.since(lease.renewed));
+        let away = away.filter(|away| *away > ANCHOR_EVERY * 2).map(|away| Event::Away { away, counted: away });
         store.take_lease(me, at, None).map_err(dead)?;
         let env = SimEnv::new(Rc::clone(world), life, Arc::clone(gate));
-        let (mut core, unconfirmed) = Core::open(store, env, policy).map_err(dead)?;
+        let first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
+        let (mut core, unconfirmed) = Core::open_after(store, env, policy, first).map_err(dead)?;
+        core.store().set_anchor(&anchor).map_err(dead)?;
         let unfinished = u32::try_from(core.fleet().projects().count()).unwrap_or(u32::MAX);
         let what = What::OrchestratorStarted { process: me, version: "sim".to_owned(), unfinished, unconfirmed };
         let now = core.env().now();
@@ -104,9 +111,10 @@ impl Host {
             world.witness(Fact::Serving { life });
             let after = world.takes(1_000, 5_000);
             world.after(after, Ev::Connect { life });
-            let happened = Happened { seen_at: at, source: Source::Sweep, event: Event::Started };
-            world.after(0, Ev::Tell { life, happened });
         }
+        let sweep = |event| Happened { seen_at: at, source: Source::Sweep, event };
+        let inbox = away.into_iter().chain([Event::Started]).map(sweep).collect();
+        let pace = Pace::new(reading(&world.borrow()));
         Ok(Self {
             core,
             world: Rc::clone(world),
@@ -116,8 +124,9 @@ impl Host {
             next_sweep: at,
             next_anchor: at + ANCHOR_EVERY,
             trouble: None,
+            pace,
             wake: None,
-            inbox: Vec::new(),
+            inbox,
         })
     }
 
@@ -155,6 +164,10 @@ impl Host {
             return Stands::Up;
         }
         let mut drained = std::mem::take(&mut self.inbox);
+        let now = reading(&self.world.borrow());
+        if let Some(away) = self.pace.away(now) {
+            drained.insert(0, Happened { seen_at: at, source: Source::Timer, event: away });
+        }
         if at >= self.next_sweep {
             drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
             let healthy = matches!(self.core.fleet().tmux, Tmux::Alive(_)) && self.trouble.is_none();
@@ -164,6 +177,7 @@ impl Host {
             return self.failed(&error);
         }
         self.trouble = None;
+        self.pace.looked(now);
         if self.gate.is_struck() {
             return Stands::Crashed;
         }
@@ -204,10 +218,19 @@ impl Host {
             None => self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep)),
         };
         let mut world = self.world.borrow_mut();
-        let due = world.at + next.since(world.now()).0;
+        let pause = next.since(world.now());
+        if self.trouble.is_none() {
+            self.pace.means(pause);
+        }
+        let due = world.at + pause.0;
         if self.wake.is_none_or(|planned| planned > due || planned <= world.at) {
             self.wake = Some(due);
             world.heap.push(due, Ev::Wake { life: self.life });
         }
     }
+}
+
+/// Both clocks now.
+fn reading(world: &World) -> Reading {
+    Reading { at: world.now(), boot: Span(world.kernel.boot(world.at)) }
 }

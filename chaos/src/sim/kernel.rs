@@ -67,19 +67,33 @@ pub struct Kernel {
     booted_at: Tick,
     /// Wall clock minus awake time, in microseconds.
     wall_offset: i64,
+    /// How long it was asleep since it booted, in microseconds.
+    asleep: u64,
 }
 
 impl Kernel {
     /// A machine that has just booted at this wall clock.
     #[must_use]
     pub fn new(wall_us: i64) -> Self {
-        Self { processes: BTreeMap::new(), next: 1_000, boot: 1, booted_at: 0, wall_offset: wall_us }
+        Self { processes: BTreeMap::new(), next: 1_000, boot: 1, booted_at: 0, wall_offset: wall_us, asleep: 0 }
     }
 
     /// CLOCK_MONOTONIC.
     #[must_use]
     pub fn mono(&self, at: Tick) -> u64 {
         at - self.booted_at
+    }
+
+    /// CLOCK_BOOTTIME, which goes on in a suspend.
+    #[must_use]
+    pub fn boot(&self, at: Tick) -> u64 {
+        self.mono(at) + self.asleep
+    }
+
+    /// The machine sleeps for so long: nothing runs, and nothing but two clocks goes on.
+    pub fn sleep(&mut self, micros: u64) {
+        self.asleep += micros;
+        self.step_wall(micros.cast_signed());
     }
 
     /// The wall clock.
@@ -94,7 +108,7 @@ impl Kernel {
         format!("boot-{}", self.boot)
     }
 
-    /// The wall clock is set, or went on during a suspend.
+    /// The wall clock is set.
     pub fn step_wall(&mut self, by_us: i64) {
         self.wall_offset = self.wall_offset.saturating_add(by_us);
     }
@@ -102,7 +116,7 @@ impl Kernel {
     /// Every process is gone; the clock starts anew.
     pub fn reboot(&mut self, at: Tick) -> Vec<Process> {
         self.boot += 1;
-        self.booted_at = at;
+        (self.booted_at, self.asleep) = (at, 0);
         self.step_wall(REBOOT_US);
         self.next = 1_000;
         std::mem::take(&mut self.processes).into_values().collect()

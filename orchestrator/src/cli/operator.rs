@@ -5,7 +5,7 @@
 use super::exit::CliError;
 use super::host;
 use super::output::{self, Column, Screen, Style, cell};
-use super::status;
+use super::status::{self, FleetBreaker, FleetBreakerReport};
 use crate::config::Home;
 use crate::domain::breaker::BreakerState;
 use crate::domain::id::ProjectId;
@@ -57,7 +57,7 @@ pub fn run(kind: RequestKind, args: Args, home: &Home) -> Result<(), CliError> {
     let row = store.project_rows(Some(id))?.pop().ok_or(CliError::NoProject(args.id))?;
     let state = ProjectState::from_name(&row.state)
         .ok_or_else(|| StoreError::Unreadable { what: format!("state of project {id}"), why: row.state.clone() })?;
-    if let Some(why) = kind.refusal(state, &row.breaker) {
+    if let Some(why) = kind.refusal(state, &row.breaker, row.waits) {
         return Err(CliError::Refused { kind, id: args.id, why });
     }
     let request = runtime::request(home, &mut store, id, kind)?;
@@ -86,12 +86,15 @@ pub fn breaker(args: &BreakerArgs, home: &Home, policy: &Policy) -> Result<(), C
 struct List {
     now: Timestamp,
     window: Span,
+    fleet: FleetBreaker,
     projects: Vec<ProjectRow>,
 }
 
 fn read(home: &Path, policy: &Policy) -> Result<List, CliError> {
     let store = Store::open(&home.join(host::DATABASE), Mode::ReadOnly)?;
-    Ok(List { now: host::now(&store)?, window: policy.breaker_window(), projects: store.project_rows(None)? })
+    let now = host::now(&store)?;
+    let fleet = FleetBreaker::read(&store, now, policy)?;
+    Ok(List { now, window: policy.breaker_window(), fleet, projects: store.project_rows(None)? })
 }
 
 const COLUMNS: &[Column] = &[
@@ -126,14 +129,15 @@ fn table(list: &List, screen: Screen) -> String {
         })
         .collect();
     if rows.is_empty() {
-        return "every breaker is closed and has counted nothing\n".to_owned();
+        return format!("every project's breaker is closed and has counted nothing\n{}\n", list.fleet.words());
     }
-    output::table(COLUMNS, &rows, screen)
+    format!("{}{}\n", output::table(COLUMNS, &rows, screen), list.fleet.words())
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
     window_ms: u64,
+    fleet: FleetBreakerReport,
     breakers: Vec<BreakerReport<'a>>,
 }
 
@@ -158,7 +162,7 @@ fn json(list: &List) -> Result<String, CliError> {
         retry_in_ms: row.breaker.retry_at.map(|at| at.since(list.now).as_millis()),
         probes_failed: row.breaker.probes_failed,
     });
-    let report = Report { window_ms: list.window.as_millis(), breakers: breakers.collect() };
+    let report = Report { window_ms: list.window.as_millis(), fleet: list.fleet.into(), breakers: breakers.collect() };
     Ok(serde_json::to_string(&report)? + "\n")
 }
 
@@ -207,7 +211,7 @@ mod tests {
             assert_eq!(orch(&home, &words), Exit::Data, "{words:?}");
         }
         assert_eq!(untaken(&home), []);
-        let why = RequestKind::Resume.refusal(ProjectState::Running, &Default::default()).unwrap();
+        let why = RequestKind::Resume.refusal(ProjectState::Running, &Default::default(), false).unwrap();
         let refused = CliError::Refused { kind: RequestKind::Resume, id: 7, why };
         assert_eq!(refused.line(), "orch: refused: resume of project 7: it is not suspended");
         assert_eq!(orch(&home, &["breaker", "--json", "reset", "1"]), Exit::Usage);
@@ -227,15 +231,17 @@ mod tests {
     fn breakers_are_listed() {
         let built = testing::fleet();
         let snapshot = built.snapshot();
-        let mut list = List { now: snapshot.now, window: snapshot.window, projects: snapshot.projects };
+        let mut list =
+            List { now: snapshot.now, window: snapshot.window, fleet: snapshot.fleet, projects: snapshot.projects };
         insta::assert_snapshot!(table(&list, Screen::PLAIN), @"
         ID  TITLE                 STATE      BREAKER  ATTEMPTS     PROBE IN  PROBES FAILED
          3  日本語のプロジェクト  suspended  open            3  45 min 00 s              0
+        fleet breaker closed (openings in its window: 1, allowed: 5)
         ");
         list.projects.retain(|row| row.id.0 >= 3);
-        insta::assert_snapshot!(json(&list).unwrap(), @r#"{"window_ms":3600000,"breakers":[{"id":3,"title":"日本語のプロジェクト","project_state":"suspended","state":"open","attempts":3,"retry_in_ms":2700000,"probes_failed":0},{"id":4,"title":"Waits for a slot","project_state":"queued","state":"closed","attempts":0,"retry_in_ms":null,"probes_failed":0}]}"#);
+        insta::assert_snapshot!(json(&list).unwrap(), @r#"{"window_ms":3600000,"fleet":{"state":"closed","breakers":1,"max":5},"breakers":[{"id":3,"title":"日本語のプロジェクト","project_state":"suspended","state":"open","attempts":3,"retry_in_ms":2700000,"probes_failed":0},{"id":4,"title":"Waits for a slot","project_state":"queued","state":"closed","attempts":0,"retry_in_ms":null,"probes_failed":0}]}"#);
         list.projects.clear();
-        assert_eq!(table(&list, Screen::PLAIN), "every breaker is closed and has counted nothing\n");
+        assert!(table(&list, Screen::PLAIN).starts_with("every project's breaker is closed and has counted nothing\n"));
         let (_dir, home) = installation();
         assert_eq!(orch(&home, &["breaker"]), Exit::Ok);
         assert_eq!(orch(&home, &["breaker", "--json"]), Exit::Ok);

@@ -42,6 +42,7 @@ pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
         window: policy.breaker_window(),
         serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
         degraded: None,
+        fleet: status::FleetBreaker::read(&store, host::now(&store)?, policy)?,
         projects: Vec::new(),
     };
     output::print(&read(&store, ProjectId(args.id), around)?)
@@ -190,6 +191,8 @@ fn tried(out: &mut String, entries: &[Entry]) {
                 | What::RecoverySucceeded { .. }
                 | What::RecoveryRefused { .. }
                 | What::BreakerMoved { .. }
+                | What::SlotAwaited { .. }
+                | What::SightLost { .. }
                 | What::ResourceRestored { .. }
                 | What::OperatorAsked { .. }
                 | What::RequestRefused { .. }
@@ -220,6 +223,9 @@ fn next(out: &mut String, portrait: &Portrait, entries: &[Entry]) {
             format!(
                 "`orch resume {id}` lets one probe through now; `orch breaker reset {id}` gives the whole budget back"
             )
+        }
+        ("suspended", Some("needs_operator")) => {
+            "see why tmux does not answer; the project goes on by itself as soon as it does".to_owned()
         }
         ("suspended", _) => format!("`orch resume {id}` lets it go on"),
         _ => format!("it has not ended; `orch show {id}` shows how it stands"),

@@ -62,6 +62,7 @@ pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
         window: policy.breaker_window(),
         serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
         degraded: host::degraded(&path),
+        fleet: status::FleetBreaker::read(&store, host::now(&store)?, policy)?,
         projects: Vec::new(),
     };
     let portrait = read(&store, ProjectId(args.id), around)?;
@@ -114,10 +115,13 @@ fn header(out: &mut String, portrait: &Portrait, screen: Screen) {
     let (project, around) = (&portrait.project, &portrait.around);
     let title = format!("#{} {}", project.id, escape(&project.title));
     let _ = writeln!(out, "{}", screen.paint(Style::Bold, &title));
-    let reason = project.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let since = humane(around.now.since(project.state_since));
-    let state = screen.paint(status::style(&project.state), &format!("{}{reason}", project.state));
+    let state = screen.paint(status::style(&project.state), &status::state(project));
     field(out, "state", &format!("{state}, since {since}"));
+    if let Some(unknown) = &project.unknown {
+        let since = humane(around.now.since(unknown.since));
+        field(out, "unknown", &format!("{}, since {since}", escape(&unknown.what)));
+    }
     field(out, "epoch", &project.epoch.to_string());
     field(out, "session", project.session.as_deref().unwrap_or("none was asked for yet"));
     let breaker = status::breaker(project, around);

@@ -35,8 +35,42 @@ pub struct Snapshot {
     pub serving: Option<LeaseRow>,
     /// Why the store could not take a commit, if that is so.
     pub degraded: Option<String>,
+    /// The fleet's breaker.
+    pub fleet: FleetBreaker,
     /// All projects.
     pub projects: Vec<ProjectRow>,
+}
+
+/// The fleet's breaker as it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FleetBreaker {
+    /// Whether it keeps queued projects from being admitted.
+    pub open: bool,
+    /// Projects whose breakers opened within its window.
+    pub breakers: u32,
+    /// How many may.
+    pub max: u32,
+}
+
+impl FleetBreaker {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn read(store: &Store, now: Timestamp, policy: &Policy) -> Result<Self, CliError> {
+        let (open, breakers) = store.fleet_breaker(now, policy.fleet_breaker_window())?;
+        Ok(Self { open, breakers, max: policy.fleet_breaker_max })
+    }
+
+    /// In words.
+    pub(super) fn words(self) -> String {
+        let Self { breakers, max, .. } = self;
+        if self.open {
+            format!("fleet breaker open (openings in its window: {breakers}, allowed: {max}), the queue waits")
+        } else {
+            format!("fleet breaker closed (openings in its window: {breakers}, allowed: {max})")
+        }
+    }
 }
 
 /// Shows how everything stands.
@@ -55,6 +89,7 @@ pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
         window: policy.breaker_window(),
         serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
         degraded: told.or_else(|| host::degraded(&path)),
+        fleet: FleetBreaker::read(&store, host::now(&store)?, policy)?,
         projects: store.project_rows(None)?,
     };
     if args.json { output::print(&json(&snapshot)?) } else { output::print(&table(&snapshot, Screen::of_stdout())) }
@@ -103,6 +138,10 @@ fn header(snapshot: &Snapshot, screen: Screen) -> String {
         None => screen.paint(Style::Good, "store ok"),
         Some(why) => screen.paint(Style::Bad, &format!("store degraded ({why})")),
     };
+    if snapshot.fleet.open {
+        let fleet = screen.paint(Style::Bad, &snapshot.fleet.words());
+        return format!("{orchestrator} · {tmux} · {store} · {fleet}");
+    }
     format!("{orchestrator} · {tmux} · {store}")
 }
 
@@ -118,10 +157,7 @@ fn tmux(snapshot: &Snapshot) -> &str {
 }
 
 fn row(project: &ProjectRow, snapshot: &Snapshot) -> Vec<Cell> {
-    let state = match &project.reason {
-        Some(reason) => format!("{} ({reason})", project.state),
-        None => project.state.clone(),
-    };
+    let state = state(project);
     let roles: Vec<String> = project.roles.iter().map(|role| format!("{} {}", role.name, role.state)).collect();
     vec![
         cell(project.id.to_string(), Style::Plain),
@@ -133,6 +169,15 @@ fn row(project: &ProjectRow, snapshot: &Snapshot) -> Vec<Cell> {
         cell(roles.join(", "), Style::Plain),
         cell(breaker(project, snapshot), Style::Warn),
     ]
+}
+
+/// The state with why it is suspended, and whether it would go on if there were a slot.
+pub(super) fn state(project: &ProjectRow) -> String {
+    let waits = if project.waits { ", waits for a slot" } else { "" };
+    match &project.reason {
+        Some(reason) => format!("{} ({reason}{waits})", project.state),
+        None => project.state.clone(),
+    }
 }
 
 /// The breaker in words; nothing while it is closed and unused.
@@ -165,6 +210,7 @@ struct Report<'a> {
     tmux: &'a str,
     store: &'static str,
     orchestrator: Option<Orchestrator>,
+    fleet_breaker: FleetBreakerReport,
     projects: Vec<ProjectReport<'a>>,
 }
 
@@ -175,6 +221,27 @@ struct Orchestrator {
     renewed_ms: u64,
 }
 
+/// The fleet's breaker as the JSON forms of `status` and `breaker` give it.
+#[derive(Serialize)]
+pub(super) struct FleetBreakerReport {
+    state: BreakerState,
+    breakers: u32,
+    max: u32,
+}
+
+impl From<FleetBreaker> for FleetBreakerReport {
+    fn from(fleet: FleetBreaker) -> Self {
+        let state = if fleet.open { BreakerState::Open } else { BreakerState::Closed };
+        Self { state, breakers: fleet.breakers, max: fleet.max }
+    }
+}
+
+#[derive(Serialize)]
+struct UnknownReport<'a> {
+    what: &'a str,
+    age_ms: u64,
+}
+
 /// A project as the JSON forms of `status` and `show` give it.
 #[derive(Serialize)]
 pub(super) struct ProjectReport<'a> {
@@ -183,6 +250,8 @@ pub(super) struct ProjectReport<'a> {
     slug: &'a str,
     state: &'a str,
     reason: Option<&'a str>,
+    waits_for_slot: bool,
+    unknown: Option<UnknownReport<'a>>,
     epoch: u32,
     session: Option<&'a str>,
     state_age_ms: u64,
@@ -218,6 +287,7 @@ pub fn json(snapshot: &Snapshot) -> Result<String, CliError> {
             since_ms: snapshot.now.since(lease.since).as_millis(),
             renewed_ms: snapshot.now.since(lease.renewed).as_millis(),
         }),
+        fleet_breaker: snapshot.fleet.into(),
         projects: snapshot.projects.iter().map(|project| report(project, snapshot)).collect(),
     };
     Ok(serde_json::to_string(&report)? + "\n")
@@ -231,6 +301,11 @@ pub(super) fn report<'a>(project: &'a ProjectRow, snapshot: &Snapshot) -> Projec
         slug: &project.slug,
         state: &project.state,
         reason: project.reason.as_deref(),
+        waits_for_slot: project.waits,
+        unknown: project.unknown.as_ref().map(|unknown| UnknownReport {
+            what: &unknown.what,
+            age_ms: snapshot.now.since(unknown.since).as_millis(),
+        }),
         epoch: project.epoch,
         session: project.session.as_deref(),
         state_age_ms: snapshot.now.since(project.state_since).as_millis(),
@@ -312,6 +387,31 @@ mod tests {
     }
 
     #[test]
+    fn an_open_fleet_breaker_and_what_is_unknown_are_said() {
+        let built = testing::fleet();
+        let fleet = FleetBreaker { open: true, breakers: 6, max: 5 };
+        let mut snapshot = Snapshot { fleet, ..built.snapshot() };
+        snapshot.projects.retain(|project| project.id.0 == 3);
+        snapshot.projects[0].waits = true;
+        let since = Timestamp(snapshot.now.0 - 600_000_000);
+        snapshot.projects[0].unknown =
+            Some(crate::domain::project::Unknown { what: "all".to_owned(), since, heals: true });
+        let text = table(&snapshot, Screen::PLAIN);
+        assert!(
+            text.contains(" · fleet breaker open (openings in its window: 6, allowed: 5), the queue waits\n"),
+            "{text}"
+        );
+        assert!(text.contains("suspended (breaker, waits for a slot)"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&json(&snapshot).unwrap()).unwrap();
+        assert_eq!(
+            (&value["fleet_breaker"]["state"], &value["fleet_breaker"]["breakers"]),
+            (&"open".into(), &6.into())
+        );
+        assert_eq!(value["projects"][0]["waits_for_slot"], true);
+        assert_eq!(value["projects"][0]["unknown"]["age_ms"], 600_000);
+    }
+
+    #[test]
     fn a_store_that_cannot_be_written_is_said_to_be_degraded() {
         let built = testing::fleet();
         let degraded = Some("less than 16 MiB of disk are free".to_owned());
@@ -326,10 +426,10 @@ mod tests {
         let mut snapshot = built.snapshot();
         snapshot.projects.retain(|project| matches!(project.id.0, 1 | 3));
         insta::assert_snapshot!(json(&snapshot).unwrap().replace("},{", "},\n{").replace(",\"roles\"", ",\n\"roles\""), @r#"
-        {"tmux":"alive","store":"ok","orchestrator":{"pid":815,"since_ms":919170,"renewed_ms":5000},"projects":[{"id":1,"title":"Mobile app, version 2","slug":"p1-ab12","state":"running","reason":null,"epoch":1,"session":"p1-ab12-e1","state_age_ms":913025,
+        {"tmux":"alive","store":"ok","orchestrator":{"pid":815,"since_ms":919170,"renewed_ms":5000},"fleet_breaker":{"state":"closed","breakers":1,"max":5},"projects":[{"id":1,"title":"Mobile app, version 2","slug":"p1-ab12","state":"running","reason":null,"waits_for_slot":false,"unknown":null,"epoch":1,"session":"p1-ab12-e1","state_age_ms":913025,
         "roles":[{"name":"developer","state":"working","pid":4010,"last_progress_ms":913025},
         {"name":"tester","state":"done","pid":4011,"last_progress_ms":null}],"breaker":{"state":"closed","attempts":0,"retry_in_ms":null}},
-        {"id":3,"title":"日本語のプロジェクト","slug":"p3-ab12","state":"suspended","reason":"breaker","epoch":1,"session":"p3-ab12-e1","state_age_ms":900000,
+        {"id":3,"title":"日本語のプロジェクト","slug":"p3-ab12","state":"suspended","reason":"breaker","waits_for_slot":false,"unknown":null,"epoch":1,"session":"p3-ab12-e1","state_age_ms":900000,
         "roles":[{"name":"developer","state":"dead","pid":null,"last_progress_ms":null}],"breaker":{"state":"open","attempts":3,"retry_in_ms":2700000}}]}
         "#);
     }

@@ -1,6 +1,6 @@
 //! A store with real commits in it, for the tests of the viewers.
 
-use super::status::Snapshot;
+use super::status::{FleetBreaker, Snapshot};
 use crate::domain::breaker::BreakerState;
 use crate::domain::decision::{Decision, Transition};
 use crate::domain::effect::{Effect, Ordered};
@@ -185,6 +185,7 @@ impl Built {
             window: Policy::default().breaker_window(),
             serving: Some(lease),
             degraded: None,
+            fleet: FleetBreaker { open: false, breakers: 1, max: Policy::default().fleet_breaker_max },
             projects: self.store.project_rows(None).unwrap(),
         }
     }

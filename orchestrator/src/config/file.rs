@@ -119,6 +119,9 @@ const LIMITS: &[Limit] = &[
     limit!(backoff_base_s, u64, 1..=86_400, "seconds before the second attempt, doubled for every further one"),
     limit!(backoff_cap_s, u64, 1..=86_400, "seconds of the longest wait before an attempt"),
     limit!(probes_max, u32, 1..=100, "half-open probes that may fail before the project is failed"),
+    limit!(fleet_breaker_max, u32, 1..=10_000, "projects whose breakers may open before no queued one is admitted"),
+    limit!(fleet_breaker_window_s, u64, 1..=604_800, "seconds of the window in which those openings count"),
+    limit!(unknown_s, u64, 10..=604_800, "seconds tmux may not answer before its projects wait for an operator"),
     limit!(ack_s, u64, 1..=86_400, "seconds an agent has to acknowledge its brief"),
     limit!(brief_max, u32, 1..=100, "how often the brief is handed over before the agent counts as deaf"),
     limit!(stall_s, u64, 1..=604_800, "seconds an agent that reports progress may be silent before it counts as hung"),
@@ -345,7 +348,8 @@ mod tests {
     fn every_key_can_be_set() {
         let content = "http = '[::1]:8080'\ntmux = '/opt/tmux'\ngit = 'git2'\nsweep_s = 1\nallow_env = ['CI', 'HTTP_PROXY']\n\
                        [policy]\nmax_active = 7\nbreaker_max = 1\nbreaker_window_s = 2\nbackoff_base_s = 3\n\
-                       backoff_cap_s = 4\nprobes_max = 5\nack_s = 6\nbrief_max = 8\nstall_s = 9\nstall_tool_s = 10\n";
+                       backoff_cap_s = 4\nprobes_max = 5\nack_s = 6\nbrief_max = 8\nstall_s = 9\nstall_tool_s = 10\n\
+                       fleet_breaker_max = 11\nfleet_breaker_window_s = 12\nunknown_s = 13\n";
         let config = read(content.as_bytes(), 0o640).expect("a configuration");
         let policy = Policy {
             max_active: 7,
@@ -354,6 +358,9 @@ mod tests {
             backoff_base_s: 3,
             backoff_cap_s: 4,
             probes_max: 5,
+            fleet_breaker_max: 11,
+            fleet_breaker_window_s: 12,
+            unknown_s: 13,
             ack_s: 6,
             brief_max: 8,
             stall_s: 9,
@@ -410,7 +417,7 @@ mod tests {
         check(
             "[policy]\nmax_actives = 5",
             "2:1: policy.max_actives: unknown key; did you mean max_active? (allowed: max_active, breaker_max, \
-             breaker_window_s, backoff_base_s, backoff_cap_s, probes_max, ack_s, brief_max, stall_s, \
+             breaker_window_s, backoff_base_s, backoff_cap_s, probes_max, fleet_breaker_max, fleet_breaker_window_s, unknown_s, ack_s, brief_max, stall_s, \
              stall_tool_s)",
         );
         check("policy = 5", "1:10: policy = 5: must be a table, written as [policy]");

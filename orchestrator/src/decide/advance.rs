@@ -273,7 +273,7 @@ fn hand_briefs(draft: &mut Draft<'_, '_>) -> bool {
                 && role.busy.is_none()
                 && role.briefs_sent == 0
         });
-        if waits {
+        if waits && draft.tmux_answers() {
             hand_brief(draft, index);
         }
     }
@@ -289,6 +289,14 @@ fn hand_briefs(draft: &mut Draft<'_, '_>) -> bool {
         fault::fault(draft, None, failure);
     }
     false
+}
+
+/// Forgets how often the brief was handed over: none of them need have come to the agent.
+pub(super) fn brief_afresh(draft: &mut Draft<'_, '_>, index: usize) {
+    if let Some(role) = draft.p.roles.get_mut(index) {
+        role.briefs_sent = 0;
+        role.ack_due = None;
+    }
 }
 
 /// Hands the brief to one agent and notes when its acknowledgement is overdue.

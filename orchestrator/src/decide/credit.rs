@@ -4,6 +4,7 @@
 use super::advance;
 use super::draft::Draft;
 use super::report;
+use super::slot;
 use crate::domain::event::Report;
 use crate::domain::limits::{CREDIT_S, CREDIT_WAIT};
 use crate::domain::state::{ProjectEvent, ProjectState, RoleState, SuspendReason};
@@ -58,9 +59,20 @@ pub(super) fn due(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// Goes on once nobody is out of credit: everything is looked at anew, and who lives is left as it is.
+/// Asks for a slot once nobody is out of credit.
 fn resume(draft: &mut Draft<'_, '_>) {
-    if !rests(draft) || draft.p.roles.iter().any(|role| role.vigil.credit_until.is_some()) {
+    if rests(draft) && !is_spent(draft) {
+        slot::ask(draft);
+    }
+}
+
+fn is_spent(draft: &Draft<'_, '_>) -> bool {
+    draft.p.roles.iter().any(|role| role.vigil.credit_until.is_some())
+}
+
+/// Goes on, unless somebody is out of credit again: everything is looked at anew, and who lives is left as it is.
+pub(super) fn go_on(draft: &mut Draft<'_, '_>) {
+    if is_spent(draft) {
         return;
     }
     draft.p.verified = false;

@@ -27,6 +27,9 @@ pub(super) fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remai
         }
         fault::condemn(draft, index);
     } else if state != RoleState::Dead {
+        if let Some(process) = process.filter(|_| state == RoleState::Done && !remains.alive) {
+            observe::record_death(draft, index, process, true);
+        }
         advance::advance(draft);
         return;
     }

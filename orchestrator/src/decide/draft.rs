@@ -5,7 +5,7 @@ use crate::domain::effect::{Effect, Ordered};
 use crate::domain::event::{Happened, Source};
 use crate::domain::failure::{FailureKind, Stage};
 use crate::domain::fleet::Fleet;
-use crate::domain::id::{EffectId, RoleName, Token};
+use crate::domain::id::{EffectId, ProjectId, RoleName, Token};
 use crate::domain::project::Project;
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{IllegalMove, ProjectEvent, RoleEvent};
@@ -31,6 +31,15 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn fleet(&self) -> &'a Fleet {
         self.fleet
+    }
+
+    /// A project as this decision has left it so far.
+    pub(super) fn project(&self, id: ProjectId) -> Option<&Project> {
+        self.out.projects.iter().rev().find(|project| project.id == id).or_else(|| self.fleet.project(id))
+    }
+    /// What has been told in this decision.
+    pub(super) fn told(&self) -> &[Signal] {
+        &self.out.signals
     }
 
     pub(super) fn tell(&mut self, signal: Signal) {

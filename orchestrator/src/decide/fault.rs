@@ -3,7 +3,9 @@
 use super::advance;
 use super::credit;
 use super::draft::Draft;
+use super::sight;
 use super::silence;
+use super::slot;
 use crate::domain::breaker::{Admission, BreakerState, backoff};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::project::Incident;
@@ -35,6 +37,7 @@ pub(super) fn fault(draft: &mut Draft<'_, '_>, role: Option<usize>, failure: Fai
                 recover(draft, cause);
             }
         }
+        ProjectState::Suspended if sight::is_lost(draft) => sight::found_fault(draft, cause),
         ProjectState::Queued
         | ProjectState::Recovering
         | ProjectState::Suspended
@@ -112,6 +115,10 @@ fn refuse(draft: &mut Draft<'_, '_>, cause: FailureKind) {
     }
     if draft.p.breaker.probes_failed >= policy.probes_max {
         give_up(draft, cause);
+    } else if draft.p.state() == ProjectState::Suspended {
+        // It was to go on after a rest; now it rests for this.
+        draft.p.reason = Some(SuspendReason::Breaker);
+        draft.p.unknown = None;
     } else {
         draft.p.reason = Some(SuspendReason::Breaker);
         draft.step(ProjectEvent::BreakerOpened, Some(cause));
@@ -141,9 +148,16 @@ fn start_uncharged(draft: &mut Draft<'_, '_>, cause: FailureKind) {
     }
     draft.p.verified = false;
     draft.p.repairs = 0;
-    if draft.step(ProjectEvent::AttemptStarted, Some(cause)) {
+    let event = attempt_event(draft);
+    if draft.step(event, Some(cause)) {
         advance::advance(draft);
     }
+}
+
+/// What an attempt is to the project's state: some begin from a rest.
+fn attempt_event(draft: &Draft<'_, '_>) -> ProjectEvent {
+    let rests = draft.p.state() == ProjectState::Suspended;
+    if rests { ProjectEvent::Resumed } else { ProjectEvent::AttemptStarted }
 }
 
 /// Counts an attempt, then begins it.
@@ -165,7 +179,7 @@ fn start_attempt(draft: &mut Draft<'_, '_>, attempt: u32, cause: FailureKind, pr
     draft.p.verified = false;
     draft.p.repairs = 0;
     draft.tell(What::RecoveryStarted { attempt, max_attempts: policy.breaker_max, cause, probe });
-    let event = if probe { ProjectEvent::Resumed } else { ProjectEvent::AttemptStarted };
+    let event = attempt_event(draft);
     if draft.step(event, Some(cause)) {
         advance::advance(draft);
     }
@@ -193,7 +207,7 @@ pub(super) fn due(draft: &mut Draft<'_, '_>) {
         ProjectState::Recovering => attempt_if_due(draft),
         ProjectState::Suspended if draft.p.reason == Some(SuspendReason::Breaker) => {
             if draft.p.breaker.retry_at.is_some_and(|due| due <= at) {
-                probe(draft);
+                slot::ask(draft);
             }
         }
         ProjectState::Queued
@@ -211,7 +225,8 @@ pub(super) fn due(draft: &mut Draft<'_, '_>) {
     silence::due(draft);
 }
 
-fn start_delayed(draft: &mut Draft<'_, '_>) {
+/// Starts the attempt whose time has come, as far as the breaker admits one.
+pub(super) fn start_delayed(draft: &mut Draft<'_, '_>) {
     let Some(incident) = &mut draft.p.incident else { return };
     let cause = incident.cause;
     incident.retry_at = None;
@@ -256,7 +271,13 @@ fn overdue_acks(draft: &mut Draft<'_, '_>) {
             advance::hand_brief(draft, index);
             continue;
         }
-        let (times, wait) = (role.briefs_sent, draft.fleet().policy.ack_wait());
+        let times = role.briefs_sent;
+        if !draft.tmux_answers() {
+            // Whether it ever saw its brief is not known: it is handed over afresh when tmux answers (G3).
+            advance::brief_afresh(draft, index);
+            continue;
+        }
+        let wait = draft.fleet().policy.ack_wait();
         let failure = deaf(draft, index, times, wait);
         condemn(draft, index);
         fault(draft, Some(index), failure);

@@ -12,7 +12,7 @@ use super::{each, with};
 use crate::domain::event::{PaneSeen, Trace};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program};
 use crate::domain::id::{Epoch, ProjectId, Seq, Token};
-use crate::domain::project::SessionIs;
+use crate::domain::project::{SessionIs, Unknown};
 use crate::domain::signal::{Signal, What};
 use crate::domain::silence;
 use crate::domain::state::{ProjectEvent, ProjectState, RoleState, SuspendReason};
@@ -78,15 +78,15 @@ pub(super) fn rebooted(cursor: &mut Cursor<'_>) {
 
 fn ended_by_reboot(draft: &mut Draft<'_, '_>) {
     let over = draft.p.state().is_terminal();
-    let mut lost = false;
+    let mut lost = Vec::new();
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
         let Some(process) = role.process else { continue };
         let expected = over || role.state() == RoleState::Done;
-        lost |= !expected;
         observe::record_death(draft, index, process, expected);
         if !expected {
             fault::condemn(draft, index);
+            lost.push(index);
         }
     }
     if let Some(session) = draft.p.session.as_mut().filter(|session| session.is == SessionIs::Live) {
@@ -99,8 +99,11 @@ fn ended_by_reboot(draft: &mut Draft<'_, '_>) {
     let what = vec!["boot".to_owned()];
     let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::ServerDied, what, "");
     (failure.ending, failure.program) = (ending, Program::Tmux);
+    for index in &lost {
+        draft.tell_role(*index, What::DeathExplained { failure: Box::new(failure.clone()) });
+    }
     // Where every agent had been done there is nothing to recover.
-    if lost || draft.p.roles.iter().any(|role| role.state() != RoleState::Done) {
+    if !lost.is_empty() || draft.p.roles.iter().any(|role| role.state() != RoleState::Done) {
         fault::fault_or_join(draft, None, failure);
     }
 }
@@ -212,6 +215,7 @@ fn rest(draft: &mut Draft<'_, '_>, why: &str) {
         incident.retry_at = None;
     }
     draft.p.reason = Some(SuspendReason::NeedsOperator);
+    draft.p.unknown = Some(Unknown { what: why.to_owned(), since: draft.at(), heals: false });
     if draft.p.state() != ProjectState::Suspended {
         draft.step(ProjectEvent::Suspended, None);
     }

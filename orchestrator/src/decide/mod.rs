@@ -15,12 +15,15 @@ mod credit;
 mod death;
 mod draft;
 mod fault;
+mod fleet;
 mod gap;
 mod observe;
 mod operator;
 mod report;
 mod settle;
+mod sight;
 mod silence;
+mod slot;
 
 use crate::domain::decision::Decision;
 use crate::domain::event::{Event, Happened};
@@ -63,17 +66,19 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
         Event::Traced(traces) => gap::traced(&mut cursor, traces),
         Event::SweepDue => sweep(&mut cursor),
         Event::Due { project } => with(&mut cursor, *project, fault::due),
+        Event::FleetDue => fleet::due(&mut cursor),
         Event::Requested { project, request } => {
             with(&mut cursor, *project, |draft| operator::requested(draft, *request));
         }
     }
+    fleet::opened(&mut cursor);
     cursor.finish()
 }
 
 /// Runs one project's part of a decision, if the project is unfinished.
 fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_, '_>)) {
-    let Some(project) = cursor.fleet().project(id) else { return };
-    let mut draft = Draft::new(cursor, project.clone());
+    let Some(project) = cursor.project(id).cloned() else { return };
+    let mut draft = Draft::new(cursor, project);
     part(&mut draft);
     credit::tidy(&mut draft);
     silence::arm(&mut draft);
@@ -96,9 +101,14 @@ fn started(cursor: &mut Cursor<'_>) {
     });
 }
 
-/// Takes a project from the queue.
+/// Gives a project the free slot: one that rests goes on, one that is queued begins.
 fn admitted(draft: &mut Draft<'_, '_>) {
-    if draft.fleet().next_admissible() == Some(draft.p.id) && draft.step(ProjectEvent::Admitted, None) {
+    if draft.fleet().next_admissible() != Some(draft.p.id) {
+        return;
+    }
+    if draft.p.due_back.is_some() {
+        slot::given(draft);
+    } else if draft.step(ProjectEvent::Admitted, None) {
         advance::advance(draft);
     }
 }

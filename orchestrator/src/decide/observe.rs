@@ -4,6 +4,7 @@ use super::advance;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::gap;
+use super::sight;
 use super::with;
 use crate::domain::effect::Effect;
 use crate::domain::event::PaneSeen;
@@ -86,14 +87,20 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_some()).map(|p| p.id).collect();
     for id in ids {
-        with(cursor, id, |draft| compare(draft, &by_role, &by_session));
+        with(cursor, id, |draft| {
+            compare(draft, &by_role, &by_session);
+            sight::regained(draft);
+        });
     }
     gap::unknown_sessions(cursor, panes);
     // Projects that waited for tmux to answer go on now.
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();
     for id in ids {
-        with(cursor, id, advance::advance);
+        with(cursor, id, |draft| {
+            advance::advance(draft);
+            sight::regained(draft);
+        });
     }
 }
 
@@ -138,7 +145,8 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_se
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
-        if role.busy.is_some() || !role.state().is_live() {
+        // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
+        if role.busy.is_some() || !(role.state().is_live() || role.state() == RoleState::Done) {
             continue;
         }
         let sound = by_role.get(token.0.as_str()).is_some_and(|pane| !pane.dead && pane.pid == process.pid);

@@ -3,7 +3,9 @@
 use super::advance;
 use super::draft::Draft;
 use super::fault;
+use super::slot;
 use crate::domain::breaker::{Breaker, BreakerState};
+use crate::domain::limits;
 use crate::domain::project::SessionIs;
 use crate::domain::request::{Request, RequestKind};
 use crate::domain::signal::What;
@@ -12,7 +14,7 @@ use crate::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState, Sus
 /// Does what was asked, or says why not.
 pub(super) fn requested(draft: &mut Draft<'_, '_>, asked: Request) {
     let Request { id: request, kind, .. } = asked;
-    if let Some(reason) = kind.refusal(draft.p.state(), &draft.p.breaker) {
+    if let Some(reason) = refusal(draft, kind) {
         draft.tell(What::RequestRefused { request, kind, reason: reason.to_owned() });
         return;
     }
@@ -23,15 +25,34 @@ pub(super) fn requested(draft: &mut Draft<'_, '_>, asked: Request) {
         RequestKind::Suspend => suspend(draft),
         RequestKind::Resume if draft.p.reason == Some(SuspendReason::Breaker) => {
             draft.p.breaker.retry_at = Some(draft.at());
-            fault::probe(draft);
+            slot::ask(draft);
         }
-        RequestKind::Resume => go_on(draft),
+        RequestKind::Resume => slot::ask(draft),
         RequestKind::BreakerReset => {
             clean_breaker(draft);
             if draft.p.state() == ProjectState::Suspended && draft.p.reason == Some(SuspendReason::Breaker) {
-                go_on(draft);
+                slot::ask(draft);
             }
         }
+    }
+}
+
+/// Why it cannot be done as things stand.
+fn refusal(draft: &Draft<'_, '_>, kind: RequestKind) -> Option<&'static str> {
+    let p = &draft.p;
+    if let Some(reason) = kind.refusal(p.state(), &p.breaker, p.due_back.is_some()) {
+        return Some(reason);
+    }
+    match kind {
+        RequestKind::Retry if draft.fleet().queued() >= limits::QUEUE_PROJECTS_MAX => Some("the queue is full"),
+        RequestKind::Resume if p.reason == Some(SuspendReason::NeedsOperator) && !draft.tmux_answers() => {
+            Some("tmux does not answer; it goes on by itself as soon as tmux does")
+        }
+        RequestKind::Retry
+        | RequestKind::Cancel
+        | RequestKind::Suspend
+        | RequestKind::Resume
+        | RequestKind::BreakerReset => None,
     }
 }
 
@@ -82,11 +103,17 @@ fn suspend(draft: &mut Draft<'_, '_>) {
         incident.retry_at = None;
     }
     draft.p.reason = Some(SuspendReason::Operator);
-    draft.step(ProjectEvent::Suspended, None);
+    if draft.p.state() == ProjectState::Suspended {
+        // It was only waiting for its slot, and shall not take it.
+        draft.p.due_back = None;
+        draft.p.unknown = None;
+    } else {
+        draft.step(ProjectEvent::Suspended, None);
+    }
 }
 
 /// Goes on from where it stands: everything is looked at anew, and whatever is missing is made.
-fn go_on(draft: &mut Draft<'_, '_>) {
+pub(super) fn go_on(draft: &mut Draft<'_, '_>) {
     let due = draft.at() + draft.fleet().policy.ack_wait();
     draft.p.verified = false;
     draft.p.repairs = 0;
@@ -119,7 +146,7 @@ fn clean_breaker(draft: &mut Draft<'_, '_>) {
     }
 }
 
-fn forget_deadlines(draft: &mut Draft<'_, '_>) {
+pub(super) fn forget_deadlines(draft: &mut Draft<'_, '_>) {
     for role in &mut draft.p.roles {
         role.ack_due = None;
     }

@@ -5,6 +5,7 @@ use super::death;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::observe::{self, Rest};
+use super::sight;
 use super::silence;
 use super::with;
 use crate::domain::event::{Fact, Head, PaneUp, RoleFound};
@@ -44,6 +45,7 @@ pub(super) fn settled(
             Err(failure) => failed(draft, &slot, failure),
         }
         fault::attempt_if_due(draft);
+        sight::regained(draft);
     });
 }
 
@@ -347,6 +349,12 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
 
 fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let Some(role) = draft.p.roles.get(index) else { return };
+    if role.state() != RoleState::Dead && sight::outcome_unknown(draft, failure) {
+        if role.state() == RoleState::Starting && role.process.is_some() {
+            advance::brief_afresh(draft, index);
+        }
+        return;
+    }
     match role.state() {
         // Its remains could not be had; its death stands on its own proof.
         RoleState::Dead if draft.p.state() != ProjectState::Provisioning => {
@@ -385,6 +393,9 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
 fn project_effect_failed(draft: &mut Draft<'_, '_>, failure: &Failure) {
     if draft.p.state().is_terminal() {
         // What could not be taken down stays marked; the next sweep tries again.
+        return;
+    }
+    if sight::outcome_unknown(draft, failure) {
         return;
     }
     if failure.kind == FailureKind::Invalid {

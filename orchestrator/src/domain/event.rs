@@ -150,6 +150,8 @@ pub enum Event {
     Traced(Vec<Trace>),
     /// It is time to look at everything, whatever the event sources say.
     SweepDue,
+    /// A deadline of the fleet has passed: its breaker may close, or tmux has not answered for too long.
+    FleetDue,
     /// A deadline of this project has passed.
     Due {
         /// Which.

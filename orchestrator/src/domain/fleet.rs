@@ -3,10 +3,12 @@
 //! It holds what the database held at the last commit and nothing else; finished projects leave it, so the cost of
 //! an event does not grow with history.
 
+use super::breaker::BreakerState;
 use super::id::{EffectId, ProcessId, ProjectId, Token};
-use super::limits::Policy;
+use super::limits::{Policy, deadline};
 use super::project::Project;
-use super::state::ProjectState;
+use super::signal::{Signal, What};
+use super::state::{ProjectState, SuspendReason};
 use super::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,9 @@ pub struct Fleet {
     projects: BTreeMap<ProjectId, Project>,
     queue: BTreeSet<(Reverse<i32>, ProjectId)>,
     wakes: BTreeSet<(Timestamp, ProjectId)>,
+    returning: BTreeSet<(Timestamp, ProjectId)>,
     active: u32,
+    blind: u32,
     /// What is known of tmux.
     pub tmux: Tmux,
     /// The server that last answered, also while the connection is gone.
@@ -36,6 +40,14 @@ pub struct Fleet {
     pub server_deaths: Vec<Timestamp>,
     /// Tokens on the tmux server that no project knows, and since when; none once that was told. Memory only.
     pub strays: BTreeMap<Token, Option<Timestamp>>,
+    /// When each project's breaker opened last, as far as that still counts for the fleet's breaker.
+    pub openings: BTreeMap<ProjectId, Timestamp>,
+    /// Whether the fleet's breaker is open: no queued project is admitted.
+    pub breaker_open: bool,
+    /// Since when tmux has been unknown; means nothing while it answers.
+    pub unknown_since: Option<Timestamp>,
+    /// Since when this process has been asking tmux, or has lost it.
+    pub asked_since: Timestamp,
     /// The installation's limits.
     pub policy: Policy,
     /// The id of the next effect.
@@ -65,9 +77,11 @@ impl Fleet {
         if project.state() == ProjectState::Queued {
             self.queue.insert((Reverse(project.spec.priority), project.id));
         }
-        if project.state().is_active() {
-            self.active += 1;
+        if let Some(since) = project.due_back {
+            self.returning.insert((since, project.id));
         }
+        self.active += u32::from(project.state().is_active());
+        self.blind += u32::from(project.reason == Some(SuspendReason::NeedsOperator));
         if let Some(at) = project.wake_at() {
             self.wakes.insert((at, project.id));
         }
@@ -78,9 +92,11 @@ impl Fleet {
     pub fn remove(&mut self, id: ProjectId) -> Option<Project> {
         let old = self.projects.remove(&id)?;
         self.queue.remove(&(Reverse(old.spec.priority), id));
-        if old.state().is_active() {
-            self.active -= 1;
+        if let Some(since) = old.due_back {
+            self.returning.remove(&(since, id));
         }
+        self.active -= u32::from(old.state().is_active());
+        self.blind -= u32::from(old.reason == Some(SuspendReason::NeedsOperator));
         if let Some(at) = old.wake_at() {
             self.wakes.remove(&(at, id));
         }
@@ -110,19 +126,108 @@ impl Fleet {
         self.active
     }
 
-    /// The project whose turn it is, if a slot is free: highest priority first, then the oldest.
+    /// Projects that wait in the queue.
     #[must_use]
-    pub fn next_admissible(&self) -> Option<ProjectId> {
-        if self.active >= self.policy.max_active {
-            return None;
-        }
-        self.queue.first().map(|(_, id)| *id)
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
-    /// The earliest deadline of any project.
+    /// Whether one more project that may go on has to wait for a slot.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.active as usize + self.returning.len() >= self.policy.max_active as usize
+    }
+
+    /// The project whose turn it is, if a slot is free. First whoever goes on after a rest, in the order in which they
+    /// could; then the queue: highest priority first, then the lowest id. Batches take no turns: the one that was
+    /// enqueued first is done first, and priority is the way past it.
+    ///
+    /// Nobody is admitted while it has been unknown for too long how sessions stand; the queue also waits while the
+    /// fleet's breaker is open.
+    #[must_use]
+    pub fn next_admissible(&self) -> Option<ProjectId> {
+        let blind = self.tmux == Tmux::Unknown && self.blind > 0;
+        if self.active >= self.policy.max_active || blind {
+            return None;
+        }
+        let queued = || self.queue.first().filter(|_| !self.breaker_open).map(|(_, id)| *id);
+        self.returning.first().map(|(_, id)| *id).or_else(queued)
+    }
+
+    /// The earliest deadline of any project, or of the fleet.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.wakes.first().map(|(at, _)| *at)
+        self.wakes.first().map(|(at, _)| *at).into_iter().chain(self.due_at()).min()
+    }
+
+    /// When something about the fleet as a whole must be decided even if nothing happens.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.breaker_closes_at().into_iter().chain(self.blind_at()).min()
+    }
+
+    /// How many projects' breakers opened within the fleet breaker's window before `at`.
+    #[must_use]
+    pub fn openings_at(&self, at: Timestamp) -> u32 {
+        u32::try_from(self.opened_at(at).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Which those are.
+    #[must_use]
+    pub fn opened_at(&self, at: Timestamp) -> BTreeSet<ProjectId> {
+        let window = self.policy.fleet_breaker_window();
+        self.openings.iter().filter(|(_, opened)| at.since(**opened) < window).map(|(id, _)| *id).collect()
+    }
+
+    /// Takes in what a journal entry says of the fleet as a whole: while it is decided, and when the journal is read
+    /// back after a restart. So nothing of this can differ between the two.
+    pub fn note(&mut self, signal: &Signal, at: Timestamp) {
+        match (&signal.what, signal.project_id) {
+            (What::ServerDied { .. } | What::MachineRebooted { .. }, _) => self.server_deaths.push(at),
+            (What::BreakerMoved { to: BreakerState::Open, .. }, Some(project)) => self.note_opening(project, at),
+            (What::FleetBreakerMoved { to, .. }, _) => self.breaker_open = *to == BreakerState::Open,
+            (What::TmuxLost { .. }, _) => self.unknown_since = Some(at),
+            (What::TmuxAnswered { .. }, _) => self.unknown_since = None,
+            // Whoever starts knows nothing of tmux until it has answered.
+            (What::OrchestratorStarted { .. }, _) => {
+                self.unknown_since.get_or_insert(at);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that a project's breaker opened, and forgets what does not count any more.
+    fn note_opening(&mut self, project: ProjectId, at: Timestamp) {
+        let window = self.policy.fleet_breaker_window();
+        self.openings.retain(|_, opened| at.since(*opened) < window);
+        self.openings.insert(project, at);
+    }
+
+    /// When the fleet's breaker closes, if it is open: as soon as no more than allowed count.
+    fn breaker_closes_at(&self) -> Option<Timestamp> {
+        if !self.breaker_open {
+            return None;
+        }
+        let mut newest_first: Vec<Timestamp> = self.openings.values().copied().collect();
+        newest_first.sort_unstable_by_key(|opened| Reverse(*opened));
+        let last_too_many = newest_first.get(self.policy.fleet_breaker_max as usize);
+        Some(last_too_many.map_or(Timestamp(0), |opened| *opened + self.policy.fleet_breaker_window()))
+    }
+
+    /// When it will have been unknown for too long how active projects stand, if there are any. A process that has
+    /// just started asks first, whatever its predecessor had to say.
+    #[must_use]
+    pub fn blind_at(&self) -> Option<Timestamp> {
+        if self.tmux != Tmux::Unknown || self.active == 0 {
+            return None;
+        }
+        Some((self.unknown_from() + self.policy.unknown_max()).max(self.asked_since + deadline::TMUX))
+    }
+
+    /// Since when tmux has been unknown.
+    #[must_use]
+    pub fn unknown_from(&self) -> Timestamp {
+        self.unknown_since.unwrap_or(self.asked_since)
     }
 
     /// How many deaths of the tmux server count at `at`: within the breaker's window.

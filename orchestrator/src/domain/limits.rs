@@ -49,6 +49,14 @@ pub struct Policy {
     pub backoff_cap_s: u64,
     /// Half-open probes that may fail before the project is failed for good.
     pub probes_max: u32,
+    /// Projects whose breakers may open within `fleet_breaker_window_s`; one more opens the fleet's breaker, and no
+    /// queued project is admitted until fewer count again (G8).
+    pub fleet_breaker_max: u32,
+    /// Length of the fleet breaker's sliding window, in seconds.
+    pub fleet_breaker_window_s: u64,
+    /// How long tmux may leave open whether sessions live before every project that depends on it is suspended and
+    /// waits for an operator, in seconds (G3).
+    pub unknown_s: u64,
     /// How long an agent has to acknowledge its brief before it is handed over again, in seconds.
     pub ack_s: u64,
     /// How often the brief is handed over before the agent counts as deaf.
@@ -69,6 +77,9 @@ impl Default for Policy {
             backoff_base_s: 10,
             backoff_cap_s: 300,
             probes_max: 3,
+            fleet_breaker_max: 5,
+            fleet_breaker_window_s: 600,
+            unknown_s: 600,
             ack_s: 30,
             brief_max: 4,
             stall_s: 1_200,
@@ -82,6 +93,18 @@ impl Policy {
     #[must_use]
     pub fn breaker_window(&self) -> Span {
         Span::from_secs(self.breaker_window_s)
+    }
+
+    /// The fleet breaker's window as a span.
+    #[must_use]
+    pub fn fleet_breaker_window(&self) -> Span {
+        Span::from_secs(self.fleet_breaker_window_s)
+    }
+
+    /// How long may be unknown whether sessions live.
+    #[must_use]
+    pub fn unknown_max(&self) -> Span {
+        Span::from_secs(self.unknown_s)
     }
 
     /// How long to wait for an acknowledgement.

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod fleet;
 pub mod hooks;
 pub mod id;
+mod level;
 pub mod limits;
 pub mod project;
 pub mod request;

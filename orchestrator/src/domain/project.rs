@@ -73,6 +73,17 @@ pub struct Pin {
     pub sha256: String,
 }
 
+/// What cannot be known of a project that waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// What, and why.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it goes on by itself once that is known; otherwise only a person can say that it may.
+    pub heals: bool,
+}
+
 /// A run of recoveries from the first fault to the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -136,6 +147,10 @@ pub struct Project {
     pub slug: String,
     /// Why it is suspended, while it is.
     pub reason: Option<SuspendReason>,
+    /// What cannot be known, while that is why it is suspended.
+    pub unknown: Option<Unknown>,
+    /// While it is suspended and may go on: since when it has been waiting for a slot.
+    pub due_back: Option<Timestamp>,
     /// The newest incarnation.
     pub epoch: Epoch,
     /// Since when it has been in its state.
@@ -277,6 +292,8 @@ impl Project {
             spec,
             slug,
             reason: None,
+            unknown: None,
+            due_back: None,
             epoch: Epoch(0),
             state_since: at,
             enqueued_at: at,
@@ -312,6 +329,8 @@ impl Project {
         self.state_since = at;
         if moved.to() != ProjectState::Suspended {
             self.reason = None;
+            self.unknown = None;
+            self.due_back = None;
         }
         Ok(moved)
     }
@@ -367,6 +386,7 @@ impl Project {
             // While something is under way its settlement wakes the project.
             ProjectState::Recovering if self.is_busy() => None,
             ProjectState::Recovering => self.incident.as_ref().and_then(|incident| incident.retry_at),
+            ProjectState::Suspended if self.due_back.is_some() => None,
             ProjectState::Suspended if self.reason == Some(SuspendReason::Breaker) => self.breaker.retry_at,
             ProjectState::Suspended if self.reason == Some(SuspendReason::Credit) => {
                 self.roles.iter().filter_map(|role| role.vigil.credit_until).min()

@@ -44,9 +44,10 @@ impl RequestKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Why it makes no sense for a project that stands like this; none if it does.
+    /// Why it makes no sense for a project that stands like this; none if it does. `waits`: whether it is suspended
+    /// only until a slot is free.
     #[must_use]
-    pub fn refusal(self, state: ProjectState, breaker: &Breaker) -> Option<&'static str> {
+    pub fn refusal(self, state: ProjectState, breaker: &Breaker, waits: bool) -> Option<&'static str> {
         let unused = breaker.state == BreakerState::Closed && breaker.attempts.is_empty();
         match self {
             Self::Retry if state.is_terminal() => None,
@@ -55,7 +56,8 @@ impl RequestKind {
             Self::BreakerReset if state.is_terminal() => Some("it has ended; `orch retry` begins with a clean breaker"),
             Self::Cancel | Self::Suspend if state.is_terminal() => Some("it has ended already"),
             Self::Cancel => None,
-            Self::Suspend => (state == ProjectState::Suspended).then_some("it is suspended already"),
+            Self::Suspend => (state == ProjectState::Suspended && !waits).then_some("it is suspended already"),
+            Self::Resume if waits => Some("it goes on as soon as a slot is free"),
             Self::Resume => (state != ProjectState::Suspended).then_some("it is not suspended"),
             Self::BreakerReset => unused.then_some("its breaker is closed and has counted nothing"),
         }

@@ -8,6 +8,7 @@ use super::breaker::BreakerState;
 use super::event::{Head, Source};
 use super::failure::{Failure, FailureKind};
 use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Seq};
+pub use super::level::Level;
 use super::project::Project;
 use super::request::RequestKind;
 use super::state::{ProjectState, RoleState, SuspendReason};
@@ -15,18 +16,6 @@ use super::time::Span;
 use serde::{Deserialize, Serialize};
 
 pub use super::entry::Entry;
-
-/// How much a person should care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// The normal course of things.
-    Info,
-    /// Something was found wrong and is being dealt with.
-    Warn,
-    /// Something is wrong and stays so without a person.
-    Error,
-}
 
 /// One entry of the journal, before it has a number and a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -277,6 +266,31 @@ pub enum What {
         /// Attempts that count at this moment.
         attempts: u32,
     },
+    /// The fleet's breaker changed its state: while it is open, no queued project is admitted (G8).
+    FleetBreakerMoved {
+        /// From.
+        from: BreakerState,
+        /// To; never half-open.
+        to: BreakerState,
+        /// Projects whose breakers opened within its window.
+        breakers: u32,
+        /// How many may.
+        max: u32,
+    },
+    /// A project may go on and waits for a slot; it goes before every queued one.
+    SlotAwaited {
+        /// Projects that have one.
+        active: u32,
+        /// How many there are.
+        max_active: u32,
+    },
+    /// It has been unknown for too long how the project stands; its suspension follows (G3).
+    SightLost {
+        /// What cannot be known, and why.
+        unknown: String,
+        /// For how long.
+        lasted: Span,
+    },
     /// The finished work, as it was found before the project was called completed (G6).
     ProjectCertified {
         /// What git says of each worktree.
@@ -405,6 +419,9 @@ impl Signal {
             | What::RecoverySucceeded { .. }
             | What::RecoveryRefused { .. }
             | What::BreakerMoved { .. }
+            | What::FleetBreakerMoved { .. }
+            | What::SlotAwaited { .. }
+            | What::SightLost { .. }
             | What::ProjectCertified { .. }
             | What::TmuxLost { .. }
             | What::ServerDied { .. }
@@ -414,81 +431,5 @@ impl Signal {
             | What::RequestRefused { .. }
             | What::MoveRefused { .. } => None,
         }
-    }
-
-    /// How much a person should care.
-    #[must_use]
-    pub fn level(&self) -> Level {
-        match &self.what {
-            What::AgentDied { expected: quiet, .. } | What::SpoolRejected { stale: quiet, .. } => {
-                if *quiet {
-                    Level::Info
-                } else {
-                    Level::Warn
-                }
-            }
-            // Silence is odd only of one that reports, and only while nothing it waits for runs.
-            What::AgentSilent { tool, hooks, .. } => {
-                if *hooks && !*tool {
-                    Level::Warn
-                } else {
-                    Level::Info
-                }
-            }
-            What::ProjectMoved { to, .. } => match to {
-                ProjectState::Failed => Level::Error,
-                ProjectState::Suspended | ProjectState::Recovering => Level::Warn,
-                ProjectState::Queued
-                | ProjectState::Provisioning
-                | ProjectState::Launching
-                | ProjectState::Briefing
-                | ProjectState::Running
-                | ProjectState::Completed
-                | ProjectState::Cancelled => Level::Info,
-            },
-            What::RecoveryRefused { .. }
-            | What::ProjectFailed { .. }
-            | What::MoveRefused { .. }
-            | What::StoreRestored { .. }
-            | What::Quarantined { .. } => Level::Error,
-            What::MachineRebooted { .. }
-            | What::StrayFound { .. }
-            | What::SessionDied { .. }
-            | What::DeathExplained { .. }
-            | What::AgentStalled { .. }
-            | What::ResourceMissing { .. }
-            | What::SubprocessFailed { .. }
-            | What::OperationFailed { .. }
-            | What::RecoveryStarted { .. }
-            | What::RecoveryDelayed { .. }
-            | What::BreakerMoved { .. }
-            | What::RequestRefused { .. }
-            | What::TmuxLost { .. }
-            | What::ServerDied { .. } => Level::Warn,
-            What::OrchestratorStarted { .. }
-            | What::OrchestratorStopped { .. }
-            | What::OrchestratorAway { .. }
-            | What::ProjectEnqueued { .. }
-            | What::RoleMoved { .. }
-            | What::EffectIntended { .. }
-            | What::SessionCreated { .. }
-            | What::AgentStarted { .. }
-            | What::AgentAdopted { .. }
-            | What::ResourceRestored { .. }
-            | What::BriefHanded { .. }
-            | What::BriefAcknowledged
-            | What::AgentReported { .. }
-            | What::AgentNudged { .. }
-            | What::RecoverySucceeded { .. }
-            | What::ProjectCertified { .. }
-            | What::OperatorAsked { .. }
-            | What::TmuxAnswered { .. } => Level::Info,
-        }
-    }
-
-    /// Whether it says that something is wrong: what must never come without a fault (D2).
-    #[must_use]
-    pub fn is_alarm(&self) -> bool {
-        self.level() > Level::Info
     }
 }

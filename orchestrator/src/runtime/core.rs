@@ -11,7 +11,7 @@ use crate::domain::fleet::Fleet;
 use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
 use crate::domain::project::Project;
-use crate::domain::signal::{Signal, What};
+use crate::domain::signal::What;
 use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Asked, Settlement, Store, StoreError, Taken, Turn};
@@ -50,7 +50,8 @@ impl<E: Env> Core<E> {
         let unconfirmed = store.supersede_intents(now.at)?;
         // The id first: a project that is accepted between the two reads is read twice, not never.
         let newest = store.last_project()?;
-        let fleet = store.load_fleet(policy)?;
+        let mut fleet = store.load_fleet(policy)?;
+        fleet.asked_since = now.at;
         let mut core = Self { store, fleet, env, newest, distrusted: false };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
@@ -155,13 +156,15 @@ impl<E: Env> Core<E> {
             self.fleet.next_effect = EffectId(last.id.0 + 1);
         }
         // Signals, since they are what is committed: after a restart the same times are read back from the journal.
-        let died = |signal: &&Signal| matches!(signal.what, What::ServerDied { .. } | What::MachineRebooted { .. });
-        if decision.signals.iter().any(|signal| died(&signal)) {
-            self.fleet.server_deaths.push(now.at);
+        for signal in &decision.signals {
+            self.fleet.note(signal, now.at);
         }
         if let Some(tmux) = &decision.tmux {
             if let crate::domain::fleet::Tmux::Alive(server) = tmux {
                 self.fleet.last_server = Some(*server);
+            }
+            if *tmux == crate::domain::fleet::Tmux::Unknown {
+                self.fleet.asked_since = now.at;
             }
             self.fleet.tmux = tmux.clone();
         }
@@ -173,6 +176,9 @@ impl<E: Env> Core<E> {
     /// What follows from the turn itself: free slots are given, passed deadlines are dealt with.
     fn follow_up(&mut self, now: &Now, all: &mut Decision) {
         let event = |event| Happened { seen_at: now.at, source: Source::Timer, event };
+        if self.fleet.due_at().is_some_and(|due| due <= now.at) {
+            self.decide(&event(Event::FleetDue), now, all);
+        }
         // Both loops end: an admitted project leaves the queue, and a due one gets a later deadline or none. The
         // bound keeps a defect from becoming a hang.
         for _ in 0..limits::INBOX_EVENTS_MAX {
@@ -252,7 +258,9 @@ impl<E: Env> Core<E> {
         self.store.supersede_intents(now.at)?;
         let policy = self.fleet.policy.clone();
         let (tmux, last_server, next) = (self.fleet.tmux.clone(), self.fleet.last_server, self.fleet.next_effect);
+        let asked = self.fleet.asked_since;
         let mut fleet = self.store.load_fleet(policy)?;
+        fleet.asked_since = asked;
         fleet.tmux = tmux;
         fleet.last_server = last_server;
         fleet.strays = std::mem::take(&mut self.fleet.strays);

@@ -12,5 +12,6 @@ mod trouble;
 
 pub use self::core::Core;
 pub use admit::{AdmitError, enqueue, examine, init, request};
+pub use pace::{Pace, Reading};
 pub use serve::{ServeError, moment, serve};
 pub use trouble::{Trouble, told};

@@ -10,25 +10,30 @@ const MARGIN: Span = Span::from_secs(5);
 
 /// A reading of both clocks: the timeline, which a suspend stops, and CLOCK_BOOTTIME, which goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reading {
-    pub(super) at: Timestamp,
-    pub(super) boot: Span,
+pub struct Reading {
+    /// The timeline.
+    pub at: Timestamp,
+    /// CLOCK_BOOTTIME.
+    pub boot: Span,
 }
 
 /// Keeps account of it for the loop.
-pub(super) struct Pace {
+#[derive(Debug)]
+pub struct Pace {
     looked: Reading,
     meant: Span,
 }
 
 impl Pace {
     /// Begins at `now`.
-    pub(super) fn new(now: Reading) -> Self {
+    #[must_use]
+    pub fn new(now: Reading) -> Self {
         Self { looked: now, meant: Span(0) }
     }
 
     /// The event that has to come first in a turn at `now`, if nobody looked for longer than was meant.
-    pub(super) fn away(&self, now: Reading) -> Option<Event> {
+    #[must_use]
+    pub fn away(&self, now: Reading) -> Option<Event> {
         let beyond = |passed: Span| Span(passed.0.saturating_sub(self.meant.0));
         let away = beyond(Span(now.boot.0.saturating_sub(self.looked.boot.0)));
         let counted = beyond(now.at.since(self.looked.at));
@@ -36,12 +41,12 @@ impl Pace {
     }
 
     /// A turn that began at `now` was committed. One that was not has looked at nothing.
-    pub(super) fn looked(&mut self, now: Reading) {
+    pub fn looked(&mut self, now: Reading) {
         *self = Self::new(now);
     }
 
     /// The loop is about to wait for at most `pause`, after a turn that was committed.
-    pub(super) fn means(&mut self, pause: Span) {
+    pub fn means(&mut self, pause: Span) {
         self.meant = pause;
     }
 }

@@ -121,6 +121,7 @@ fn counts(store: &Store, policy: &Policy) -> Result<Counts, StoreError> {
     let at = Timeline::resume(stored.as_ref()).map(|timeline| timeline.at()).unwrap_or_default();
     let Standing { projects, sessions, breakers, queue_oldest, window_attempts_max } =
         store.standing(at, policy.breaker_window())?;
+    let (fleet_breaker_open, _) = store.fleet_breaker(at, policy.fleet_breaker_window())?;
     let session = |name: &str| SessionIs::ALL.iter().find(|is| is.name() == name).copied();
     let breaker = |name: &str| BreakerState::ALL.iter().find(|state| state.name() == name).copied();
     Ok(Counts {
@@ -129,6 +130,7 @@ fn counts(store: &Store, policy: &Policy) -> Result<Counts, StoreError> {
         breakers: breakers.into_iter().filter_map(|(name, n)| Some((breaker(&name)?, n))).collect(),
         queue_oldest: queue_oldest.map(|since| at.since(since)),
         window_attempts_max,
+        fleet_breaker_open,
         mismatches: Mismatches::default(),
     })
 }

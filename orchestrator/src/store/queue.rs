@@ -110,3 +110,42 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::{Timestamp, WallTime};
+    use crate::store::Mode;
+
+    #[test]
+    fn a_full_queue_is_an_explicit_error_and_one_that_drains_takes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("orch.db"), Mode::Create).unwrap();
+        store.set_installation("0042").unwrap();
+        let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+        let spec = Spec {
+            title: "One more".to_owned(),
+            repo: "/srv/app".to_owned(),
+            base_sha: "f00d".to_owned(),
+            brief: "Build it.".into(),
+            key: None,
+            priority: 0,
+            batch: None,
+            roles: Vec::new(),
+            resources: Vec::new(),
+        };
+        let first = Spec { key: Some("known".to_owned()), ..spec.clone() };
+        store.enqueue(&first, &now).unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                    INSERT INTO project (id, title, slug, priority, spec, state, enqueued_us, state_us, breaker)
+                    SELECT i, 'x', 's' || i, 0, '{}', 'queued', 0, 0, '{}' FROM n";
+        let max = i64::try_from(limits::QUEUE_PROJECTS_MAX).unwrap();
+        store.connection.execute(fill, [max - 1]).unwrap();
+        assert_eq!(store.enqueue(&spec, &now).unwrap().id, ProjectId(max), "the last place");
+        let refused = store.enqueue(&spec, &now);
+        assert!(matches!(refused, Err(StoreError::QueueFull(limits::QUEUE_PROJECTS_MAX))), "{refused:?}");
+        assert_eq!(store.last_project().unwrap(), ProjectId(max), "nothing was accepted");
+        let known = store.enqueue(&first, &now).unwrap();
+        assert_eq!((known.id, known.new), (ProjectId(1), false), "what was accepted before is answered");
+    }
+}

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 const PROJECT: &str = "SELECT id, slug, spec, state, reason, epoch, enqueued_us, state_us, session_name, session_token,
                               session_is, breaker, incident, stale, last_failure, preflighted, verified, finalizer,
-                              version, server_pid, server_start
+                              version, server_pid, server_start, unknown, due_back_us
                          FROM project";
 
 impl Store {
@@ -31,17 +31,31 @@ impl Store {
         let next: i64 =
             self.connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM outbox", [], |row| row.get(0))?;
         let mut fleet = Fleet::new(policy, EffectId(next));
-        let mut died = self
-            .connection
-            .prepare_cached("SELECT at_us FROM event WHERE event IN ('server_died', 'machine_rebooted')")?;
-        let died = died.query_map([], |row| Ok(Timestamp(row.get::<_, i64>(0)?.cast_unsigned())))?;
-        fleet.server_deaths = died.collect::<Result<_, _>>()?;
+        self.note_history(&mut fleet)?;
         for project in
             self.projects_where("state NOT IN ('completed', 'failed', 'cancelled') OR finalizer = 1", ProjectId(0), -1)?
         {
             fleet.put(project);
         }
         Ok(fleet)
+    }
+
+    /// What the journal says of the fleet as a whole.
+    fn note_history(&self, fleet: &mut Fleet) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, at_us, project_id, body FROM event
+              WHERE event IN ('server_died', 'machine_rebooted', 'breaker_moved', 'fleet_breaker_moved', 'tmux_lost',
+                              'tmux_answered', 'orchestrator_started')
+              ORDER BY seq",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            let mut signal: Signal = json(&row.get::<_, String>(3)?, || format!("event {seq}"))?;
+            signal.project_id = row.get::<_, Option<i64>>(2)?.map(ProjectId);
+            fleet.note(&signal, Timestamp(row.get::<_, i64>(1)?.cast_unsigned()));
+        }
+        Ok(())
     }
 
     /// Unfinished projects with an id above `after`: what was enqueued since.
@@ -119,6 +133,8 @@ impl Store {
         project.verified = row.get(16)?;
         project.finalizer = row.get(17)?;
         project.version = row.get(18)?;
+        project.unknown = optional_json(row.get(21)?, || what("unknown"))?;
+        project.due_back = row.get::<_, Option<i64>>(22)?.map(|at| Timestamp(at.cast_unsigned()));
         Ok(project)
     }
 

@@ -85,11 +85,15 @@ CREATE TABLE project (
     preflighted   INTEGER NOT NULL DEFAULT 0 CHECK (preflighted IN (0, 1)),
     verified      INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
     finalizer     INTEGER NOT NULL DEFAULT 0 CHECK (finalizer IN (0, 1)),
+    unknown       TEXT    CHECK (json_valid(unknown)),
+    due_back_us   INTEGER CHECK (due_back_us >= 0),
     moved_seq     INTEGER,
     version       INTEGER NOT NULL DEFAULT 0,
     CHECK ((session_name IS NULL) = (session_token IS NULL) AND (session_name IS NULL) = (session_is IS NULL)),
     -- S3, and the missing session_name of projects 89 and 99.
     CHECK (state NOT IN ('launching', 'briefing', 'running') OR session_name IS NOT NULL),
+    -- G3: who waits for an operator says what is unknown, and since when.
+    CHECK ((reason IS 'needs_operator') = (unknown IS NOT NULL)),
     -- G7: nothing fails without its evidence.
     CHECK (state <> 'failed' OR last_failure IS NOT NULL)
 ) STRICT;
@@ -133,6 +137,9 @@ CREATE TABLE event (
     body       TEXT    NOT NULL CHECK (json_valid(body))
 ) STRICT;
 CREATE INDEX event_project ON event (project_id, seq);
+-- What the fleet's breaker is counted from: rare, and asked for by every `orch status`.
+CREATE INDEX event_breaker ON event (at_us) WHERE event = 'breaker_moved';
+CREATE INDEX event_fleet_breaker ON event (seq) WHERE event = 'fleet_breaker_moved';
 
 CREATE TRIGGER event_no_gap BEFORE INSERT ON event
 WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM event)

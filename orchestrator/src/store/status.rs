@@ -4,6 +4,7 @@ use super::error::StoreError;
 use super::open::Store;
 use crate::domain::breaker::Breaker;
 use crate::domain::id::{ProjectId, Seq};
+use crate::domain::project::Unknown;
 use crate::domain::signal::{Entry, Signal};
 use crate::domain::time::{Span, Timestamp, WallTime};
 use rusqlite::{OptionalExtension, Row, params};
@@ -21,6 +22,10 @@ pub struct ProjectRow {
     pub state: String,
     /// Why it is suspended, if it is.
     pub reason: Option<String>,
+    /// What cannot be known, if that is why.
+    pub unknown: Option<Unknown>,
+    /// Whether it is suspended only until a slot is free.
+    pub waits: bool,
     /// Its newest incarnation.
     pub epoch: u32,
     /// Its session's name, from the intent on.
@@ -103,19 +108,23 @@ impl Store {
     pub fn project_rows(&self, only: Option<ProjectId>) -> Result<Vec<ProjectRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT id, title, slug, state, reason, epoch, session_name, state_us, breaker, last_failure,
-                    json_extract(spec, '$.repo')
+                    json_extract(spec, '$.repo'), unknown, due_back_us IS NOT NULL
                FROM project WHERE ?1 IS NULL OR id = ?1 ORDER BY id",
         )?;
         let mut rows = statement.query(params![only.map(|id| id.0)])?;
         let mut projects: Vec<ProjectRow> = Vec::new();
         while let Some(row) = rows.next()? {
             let breaker: String = row.get(8)?;
+            let unknown: Option<String> = row.get(11)?;
+            let unknown = unknown.map(|text| serde_json::from_str(&text)).transpose();
             projects.push(ProjectRow {
                 id: ProjectId(row.get(0)?),
                 title: row.get(1)?,
                 slug: row.get(2)?,
                 state: row.get(3)?,
                 reason: row.get(4)?,
+                unknown: unknown.map_err(|error| StoreError::unreadable("unknown", error))?,
+                waits: row.get(12)?,
                 epoch: row.get(5)?,
                 session: row.get(6)?,
                 state_since: Timestamp(row.get::<_, i64>(7)?.cast_unsigned()),
@@ -220,6 +229,31 @@ impl Store {
         }
         entries.reverse();
         Ok(entries)
+    }
+
+    /// Whether the fleet's breaker is open, and how many projects' breakers opened within its window before `at`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn fleet_breaker(&self, at: Timestamp, window: Span) -> Result<(bool, u32), StoreError> {
+        let last: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT json_extract(body, '$.to') FROM event WHERE event = 'fleet_breaker_moved'
+                  ORDER BY seq DESC LIMIT 1",
+                [],
+                |row| row.get(0),
+            )
+            .optional()?;
+        // Strictly younger than a window, as the fleet counts.
+        let since = at.0.cast_signed() - window.0.cast_signed();
+        let opened: i64 = self.connection.query_row(
+            "SELECT count(DISTINCT project_id) FROM event
+              WHERE event = 'breaker_moved' AND at_us > ?1 AND json_extract(body, '$.to') = 'open'",
+            [since],
+            |row| row.get(0),
+        )?;
+        Ok((last.as_deref() == Some("open"), u32::try_from(opened).unwrap_or(u32::MAX)))
     }
 
     /// Counts what stands at `at`.

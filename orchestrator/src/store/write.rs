@@ -163,11 +163,13 @@ fn update_project(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreEr
     let session = project.session.as_ref();
     let incident = project.incident.as_ref().map(serde_json::to_string).transpose()?;
     let failure = project.last_failure.as_ref().map(serde_json::to_string).transpose()?;
+    let unknown = project.unknown.as_ref().map(serde_json::to_string).transpose()?;
     let changed = tx
         .prepare_cached(
             "UPDATE project SET reason = ?3, epoch = ?4, session_name = ?5, session_token = ?6, session_is = ?7,
                     breaker_state = ?8, breaker = ?9, incident = ?10, stale = ?11, last_failure = ?12,
                     preflighted = ?13, verified = ?14, finalizer = ?15, server_pid = ?16, server_start = ?17,
+                    unknown = ?18, due_back_us = ?19,
                     version = version + 1
               WHERE id = ?1 AND version = ?2",
         )?
@@ -189,6 +191,8 @@ fn update_project(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreEr
             project.finalizer,
             session.and_then(|session| session.server).map(|server| server.pid),
             session.and_then(|session| session.server).map(|server| server.start.cast_signed()),
+            unknown,
+            project.due_back.map(micros),
         ])?;
     expect_one(changed, || format!("project {}", project.id))
 }

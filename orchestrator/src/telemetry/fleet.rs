@@ -41,6 +41,10 @@ pub(super) fn told(what: &What) -> String {
         What::ServerDied { server, sessions } => {
             format!("the tmux server (pid {}) died, and {} of ours with it", server.pid, counted(*sessions, "session"))
         }
+        What::FleetBreakerMoved { from, to, breakers, max } => format!(
+            "fleet breaker {from} -> {to} ({} opened in its window, {max} may)",
+            counted(*breakers, "project breaker"),
+        ),
         What::TmuxAnswered { server, changed: false } => format!("tmux answers (server pid {})", server.pid),
         What::TmuxAnswered { server, changed: true } => {
             format!("tmux answers, and it is another server than before (pid {}): its sessions are new", server.pid)

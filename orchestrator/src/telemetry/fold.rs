@@ -221,6 +221,7 @@ fn alone(entry: &Entry) {
         What::BreakerMoved { from, to, .. } if from != to => {
             metric::BREAKER_TRANSITIONS.count(&[from.name(), to.name()]);
         }
+        What::FleetBreakerMoved { to, .. } => metric::FLEET_BREAKER_TRANSITIONS.count(&[to.name()]),
         What::ProjectMoved { from, to, after, .. } => {
             metric::PROJECT_TRANSITIONS.count(&[from.name(), to.name()]);
             if (*from, *to) == (ProjectState::Queued, ProjectState::Provisioning) {
@@ -258,6 +259,8 @@ fn alone(entry: &Entry) {
         | What::RecoveryDelayed { .. }
         | What::RecoverySucceeded { .. }
         | What::BreakerMoved { .. }
+        | What::SlotAwaited { .. }
+        | What::SightLost { .. }
         | What::ProjectCertified { .. }
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
@@ -341,6 +344,8 @@ pub struct Counts {
     pub sessions: BTreeMap<SessionIs, u64>,
     /// Breakers of unfinished projects by state.
     pub breakers: BTreeMap<BreakerState, u64>,
+    /// Whether the fleet's breaker is open.
+    pub fleet_breaker_open: bool,
     /// How long the project that has waited longest has waited, if any waits.
     pub queue_oldest: Option<Span>,
     /// The highest number of attempts of any one project within the breaker's window.
@@ -374,6 +379,7 @@ pub fn gauges(counts: &Counts) {
     for state in BreakerState::ALL {
         metric::BREAKERS.set(&[state.name()], of(counts.breakers.get(state)));
     }
+    metric::FLEET_BREAKER_OPEN.set(&[], f64::from(u8::from(counts.fleet_breaker_open)));
     metric::QUEUE_DEPTH.set(&[], of(counts.projects.get(&ProjectState::Queued)));
     metric::QUEUE_OLDEST_AGE_SECONDS.set(&[], counts.queue_oldest.unwrap_or_default().as_secs_f64());
     metric::RECOVERY_WINDOW_ATTEMPTS_MAX.set(&[], counts.window_attempts_max as f64);
@@ -730,12 +736,14 @@ mod tests {
             sessions: BTreeMap::from([(SessionIs::Live, 5)]),
             breakers: BTreeMap::from([(BreakerState::Closed, 8), (BreakerState::Open, 1)]),
             queue_oldest: Some(Span::from_secs(77)),
+            fleet_breaker_open: true,
             window_attempts_max: 3,
             mismatches: Mismatches { db_only: 1, ..Mismatches::default() },
         };
         insta::assert_snapshot!(moved(|| gauges(&counts)), @r#"
         orch_breakers{state="closed"} 8
         orch_breakers{state="open"} 1
+        orch_fleet_breaker_open 1
         orch_projects{state="queued"} 4
         orch_projects{state="running"} 5
         orch_queue_depth 4

@@ -271,6 +271,11 @@ table! {
         "Breakers of unfinished projects, by state.";
     BREAKER_TRANSITIONS = "orch_breaker_transitions_total", Counter, Moves(breaker_moves),
         "Changes of a breaker's state.";
+    FLEET_BREAKER_OPEN = "orch_fleet_breaker_open", Gauge, Each(&[]),
+        "1 while the fleet's breaker keeps queued projects from being admitted.";
+    FLEET_BREAKER_TRANSITIONS = "orch_fleet_breaker_transitions_total", Counter,
+        Each(&[label("to", || vec!["closed", "open"])]),
+        "Changes of the fleet breaker's state.";
     BREAKER_REJECTIONS = "orch_breaker_rejections_total", Counter, Each(&[]),
         "Recoveries that a breaker refused.";
     PROJECT_TRANSITIONS = "orch_project_transitions_total", Counter, Moves(project_moves),
@@ -375,6 +380,6 @@ mod tests {
     fn there_are_fewer_than_400_series_whatever_happens() {
         let series: usize = ALL.iter().map(|metric| metric.combinations().len()).sum();
         assert!(series < 400, "{series}");
-        insta::assert_snapshot!(series, @"169");
+        insta::assert_snapshot!(series, @"172");
     }
 }

@@ -15,6 +15,7 @@ pub mod line;
 pub mod log;
 pub mod meter;
 pub mod metric;
+mod name;
 pub mod sink;
 pub mod text;
 

@@ -82,6 +82,8 @@ fn fleet_events() -> Vec<What> {
         What::StrayFound { trace: "session p9-ab12-e1".to_owned() },
         What::TmuxLost { reason: "server exited unexpectedly".to_owned() },
         What::ServerDied { server: process, sessions: 3 },
+        What::FleetBreakerMoved { from: BreakerState::Closed, to: BreakerState::Open, breakers: 6, max: 5 },
+        What::FleetBreakerMoved { from: BreakerState::Open, to: BreakerState::Closed, breakers: 5, max: 5 },
         What::TmuxAnswered { server: process, changed: false },
         What::TmuxAnswered { server: process, changed: true },
         What::SpoolRejected { name: "x.json".to_owned(), reason: "not JSON".to_owned(), stale: false },
@@ -136,6 +138,8 @@ fn project_events() -> Vec<What> {
         What::RecoverySucceeded { attempts: 1, duration: Span::from_millis(412) },
         What::RecoveryRefused { retry_in: Span::from_secs(3_600), cause: FailureKind::AgentKilled },
         What::BreakerMoved { from: BreakerState::Closed, to: BreakerState::Open, attempts: 3 },
+        What::SlotAwaited { active: 5, max_active: 5 },
+        What::SightLost { unknown: "whether its session lives".to_owned(), lasted: Span::from_secs(600) },
         What::ProjectCertified {
             heads: vec![
                 Head { role: RoleName("developer".to_owned()), sha: "0123456789abcdef".to_owned(), dirty: false },
@@ -222,6 +226,7 @@ pub(super) fn hostile(text: &str) -> Vec<Signal> {
         What::TmuxLost { reason: own() },
         What::SpoolRejected { name: own(), reason: own(), stale: false },
         What::MoveRefused { refused: own() },
+        What::SightLost { unknown: own(), lasted: lag },
         What::RequestRefused { request: 1, kind: RequestKind::Retry, reason: own() },
         What::ProjectEnqueued { title: own(), roles: 1 },
         What::EffectIntended { effect_id: EffectId(1), effect: own() },
@@ -254,5 +259,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 41, "{names:?}");
+    assert_eq!(names.len(), 44, "{names:?}");
 }

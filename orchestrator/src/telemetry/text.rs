@@ -5,6 +5,7 @@
 //! line, nor push the rest off the screen (B15, B83).
 
 use super::fleet;
+pub use super::name::name;
 use crate::domain::event::Source;
 use crate::domain::failure::{Failure, FailureKind, Stage, Stderr};
 use crate::domain::request::RequestKind;
@@ -15,54 +16,6 @@ use std::fmt::Write;
 
 /// Characters of one piece of outside text in a message: what fits a line with the words around it.
 const OUTSIDE_CHARS_MAX: usize = 160;
-
-/// The event's name, as the journal, the log and the filters spell it.
-#[must_use]
-pub fn name(what: &What) -> &'static str {
-    match what {
-        What::OrchestratorStarted { .. } => "orchestrator_started",
-        What::OrchestratorStopped { .. } => "orchestrator_stopped",
-        What::OrchestratorAway { .. } => "orchestrator_away",
-        What::MachineRebooted { .. } => "machine_rebooted",
-        What::StoreRestored { .. } => "store_restored",
-        What::Quarantined { .. } => "quarantined",
-        What::StrayFound { .. } => "stray_found",
-        What::ProjectEnqueued { .. } => "project_enqueued",
-        What::ProjectMoved { .. } => "project_moved",
-        What::RoleMoved { .. } => "role_moved",
-        What::EffectIntended { .. } => "effect_intended",
-        What::SessionCreated { .. } => "session_created",
-        What::SessionDied { .. } => "session_died",
-        What::AgentStarted { .. } => "agent_started",
-        What::AgentAdopted { .. } => "agent_adopted",
-        What::AgentDied { .. } => "agent_died",
-        What::DeathExplained { .. } => "death_explained",
-        What::ResourceMissing { .. } => "resource_missing",
-        What::ResourceRestored { .. } => "resource_restored",
-        What::SubprocessFailed { .. } => "subprocess_failed",
-        What::OperationFailed { .. } => "operation_failed",
-        What::BriefHanded { .. } => "brief_handed",
-        What::BriefAcknowledged => "brief_acknowledged",
-        What::AgentReported { .. } => "agent_reported",
-        What::AgentSilent { .. } => "agent_silent",
-        What::AgentNudged { .. } => "agent_nudged",
-        What::AgentStalled { .. } => "agent_stalled",
-        What::RecoveryStarted { .. } => "recovery_started",
-        What::RecoveryDelayed { .. } => "recovery_delayed",
-        What::RecoverySucceeded { .. } => "recovery_succeeded",
-        What::RecoveryRefused { .. } => "recovery_refused",
-        What::BreakerMoved { .. } => "breaker_moved",
-        What::ProjectCertified { .. } => "project_certified",
-        What::TmuxLost { .. } => "tmux_lost",
-        What::ServerDied { .. } => "server_died",
-        What::TmuxAnswered { .. } => "tmux_answered",
-        What::ProjectFailed { .. } => "project_failed",
-        What::SpoolRejected { .. } => "spool_rejected",
-        What::OperatorAsked { .. } => "operator_asked",
-        What::RequestRefused { .. } => "request_refused",
-        What::MoveRefused { .. } => "move_refused",
-    }
-}
 
 /// One event in plain English: a fragment without a full stop, safe for a terminal and a log line.
 #[must_use]
@@ -79,6 +32,7 @@ pub fn message(signal: &Signal) -> String {
         | What::StrayFound { .. }
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
+        | What::FleetBreakerMoved { .. }
         | What::TmuxAnswered { .. }
         | What::SpoolRejected { .. }
         | What::MoveRefused { .. } => fleet::told(&signal.what),
@@ -101,6 +55,8 @@ pub fn message(signal: &Signal) -> String {
         | What::RecoveryDelayed { .. }
         | What::RecoverySucceeded { .. }
         | What::RecoveryRefused { .. }
+        | What::SightLost { .. }
+        | What::SlotAwaited { .. }
         | What::BreakerMoved { .. } => recovery(&signal.what),
         What::ProjectEnqueued { .. }
         | What::ProjectMoved { .. }
@@ -262,6 +218,10 @@ fn recovery(what: &What) -> String {
         }
         What::BreakerMoved { from, to, attempts } => {
             format!("breaker {from} -> {to} ({} in its window)", counted(*attempts, "attempt"))
+        }
+        What::SightLost { unknown, lasted } => format!("unknown for {}: {}", humane(*lasted), outside(unknown)),
+        What::SlotAwaited { active, max_active } => {
+            format!("may go on and waits for a slot ({active} of {max_active} are taken)")
         }
         _ => String::new(),
     }
@@ -497,6 +457,8 @@ mod tests {
         WARN  session p9-ab12-e1 belongs to nothing that the database knows, and is left alone
         WARN  tmux cannot be asked (server exited unexpectedly); nothing is concluded about any session
         WARN  the tmux server (pid 4711) died, and 3 sessions of ours with it
+        ERROR fleet breaker closed -> open (6 project breakers opened in its window, 5 may)
+        info  fleet breaker open -> closed (5 project breakers opened in its window, 5 may)
         info  tmux answers (server pid 4711)
         info  tmux answers, and it is another server than before (pid 4711): its sessions are new
         WARN  report x.json was unusable and moved aside: not JSON
@@ -518,6 +480,8 @@ mod tests {
         info  running again after 1 attempt, 0.4 s
         ERROR recovery refused, the budget is spent (agent_killed); next probe in 1 h 00 min
         WARN  breaker closed -> open (3 attempts in its window)
+        info  may go on and waits for a slot (5 of 5 are taken)
+        ERROR unknown for 10 min 00 s: whether its session lives
         info  finished work verified: developer at 0123456789ab, tester at fedcba987654 with uncommitted changes
         ERROR given up (agent_exited) while running: claude --continue: exit code 41, stderr empty
         info  the operator asked: reset the breaker (request 4)

@@ -110,10 +110,10 @@ impl Checker for Founded {
         } else if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
             self.server_gone |= told.fact != Fact::ServerStopped;
             self.tmux_trouble = Some(None);
-        } else if told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerUp { .. }) {
-            if self.tmux_trouble.is_some() {
-                self.tmux_trouble = Some(Some(at));
-            }
+        } else if (told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerUp { .. }))
+            && self.tmux_trouble.is_some()
+        {
+            self.tmux_trouble = Some(Some(at));
         }
     }
 

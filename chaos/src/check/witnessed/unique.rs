@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Unique {
     agents: BTreeMap<(ProjectId, RoleName), BTreeMap<ProcessId, Token>>,
-    children: BTreeMap<ProjectId, BTreeMap<ProcessId, Token>>,
+    children: BTreeMap<ProcessId, ((ProjectId, RoleName), Token)>,
     tally: Tally,
 }
 
@@ -26,7 +26,7 @@ impl Unique {
         });
         living.insert(process, token.clone());
         // What an older incarnation of this very role started would work in the same worktree (G5).
-        let left = self.children.get(project).and_then(|children| children.iter().next());
+        let left = self.children.iter().find(|(_, (of, mark))| of == whose && mark != token);
         self.tally.check(left.is_none(), || {
             let left = left.map(|(left, _)| left.to_string()).unwrap_or_default();
             format!("at {at} ms {role} of project {project} was started while {left} of an older incarnation lived")
@@ -50,10 +50,10 @@ impl Checker for Unique {
         } else if let Fact::AgentGone { incarnation, process } = &told.fact {
             let whose = (incarnation.project, incarnation.role.clone());
             self.agents.entry(whose).or_default().remove(process);
-        } else if let Fact::ChildBorn { project, process, token } = &told.fact {
-            self.children.entry(*project).or_default().insert(*process, token.clone());
-        } else if let Fact::ChildGone { project, process } = &told.fact {
-            self.children.entry(*project).or_default().remove(process);
+        } else if let Fact::ChildBorn { project, role, process, token } = &told.fact {
+            self.children.insert(*process, ((*project, role.clone()), token.clone()));
+        } else if let Fact::ChildGone { process, .. } = &told.fact {
+            self.children.remove(process);
         }
     }
 

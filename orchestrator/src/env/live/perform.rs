@@ -325,8 +325,9 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
         TmuxError::Refused { argv, message } => {
             (FailureKind::SubprocessFailed, Ending::Reason(message.clone()), argv.clone())
         }
+        // Sent or not, done or not: nobody can tell.
+        TmuxError::Lost { .. } => (FailureKind::SubprocessFailed, Ending::Lost(error.to_string()), words(ordered)),
         TmuxError::Io { .. }
-        | TmuxError::Lost { .. }
         | TmuxError::BadArgument { .. }
         | TmuxError::Protocol { .. }
         | TmuxError::TooOld { .. }

@@ -1,0 +1,73 @@
+//! What cannot be known for long: projects wait for an operator rather than be called dead (G3).
+//!
+//! A tmux that does not answer proves nothing, however long that lasts. After `unknown_s` every project that takes a
+//! slot is suspended with what is unknown and since when; nobody is failed, killed or charged. With the first answer
+//! each goes on by itself: from where its session shows it stands, or, if an agent or the session is by then proved
+//! gone, with an ordinary incident.
+
+use super::draft::{Cursor, Draft};
+use super::fault;
+use super::operator;
+use super::slot;
+use super::with;
+use crate::domain::failure::{Ending, Failure, FailureKind, Program};
+use crate::domain::id::ProjectId;
+use crate::domain::project::{Incident, Unknown};
+use crate::domain::signal::What;
+use crate::domain::state::{ProjectEvent, ProjectState, SuspendReason};
+
+/// What is unknown while tmux does not answer.
+const SESSIONS: &str = "whether its session and agents live: tmux does not answer";
+
+/// tmux has not answered for too long: whoever takes a slot waits for an operator, or for tmux.
+pub(super) fn lost(cursor: &mut Cursor<'_>) {
+    let (since, at) = (cursor.fleet().unknown_from(), cursor.at());
+    let active = cursor.fleet().projects().filter(|project| project.state().is_active());
+    let ids: Vec<ProjectId> = active.map(|project| project.id).collect();
+    for id in ids {
+        with(cursor, id, |draft| {
+            draft.tell(What::SightLost { unknown: SESSIONS.to_owned(), lasted: at.since(since) });
+            operator::forget_deadlines(draft);
+            draft.p.reason = Some(SuspendReason::NeedsOperator);
+            draft.p.unknown = Some(Unknown { what: SESSIONS.to_owned(), since, heals: true });
+            draft.step(ProjectEvent::Suspended, None);
+        });
+    }
+}
+
+/// Whether the project rests because too little is known of it, and goes on once it is.
+pub(super) fn is_lost(draft: &Draft<'_, '_>) -> bool {
+    let heals = draft.p.unknown.as_ref().is_some_and(|unknown| unknown.heals);
+    heals && draft.p.state() == ProjectState::Suspended && draft.p.reason == Some(SuspendReason::NeedsOperator)
+}
+
+/// Whether an effect's outcome is unknown because tmux is: it is settled by token once tmux answers, and until then
+/// it is nobody's fault.
+pub(super) fn outcome_unknown(draft: &Draft<'_, '_>, failure: &Failure) -> bool {
+    let open = matches!(failure.ending, Ending::DeadlinePassed(_) | Ending::Lost(_));
+    failure.program == Program::Tmux && open && !draft.tmux_answers()
+}
+
+/// A fault that was proved meanwhile: its attempt is made when the project goes on.
+pub(super) fn found_fault(draft: &mut Draft<'_, '_>, cause: FailureKind) {
+    let since = draft.at();
+    let incident = draft.p.incident.get_or_insert(Incident { since, cause, attempts: 0, retry_at: None, probe: false });
+    incident.cause = cause;
+    incident.retry_at = Some(since);
+}
+
+/// Goes on once tmux answers and everything that was asked about the project has been answered.
+pub(super) fn regained(draft: &mut Draft<'_, '_>) {
+    if is_lost(draft) && draft.tmux_answers() && !draft.p.is_busy() {
+        slot::ask(draft);
+    }
+}
+
+/// It has its slot back.
+pub(super) fn go_on(draft: &mut Draft<'_, '_>) {
+    if draft.p.incident.as_ref().is_some_and(|incident| incident.retry_at.is_some()) {
+        fault::start_delayed(draft);
+    } else {
+        operator::go_on(draft);
+    }
+}

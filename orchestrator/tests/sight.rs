@@ -1,0 +1,264 @@
+//! A tmux that does not answer for long: projects wait, are told of once, and go on by themselves (G3).
+
+use crate::scripted::{SERVER, Story, spec};
+use orchestrator::domain::event::{Event, PaneEnd, Source};
+use orchestrator::domain::failure::FailureKind;
+use orchestrator::domain::id::{Epoch, ProcessId, ProjectId};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::project::Project;
+use orchestrator::domain::request::RequestKind;
+use orchestrator::domain::signal::What;
+use orchestrator::domain::state::{ProjectState, SuspendReason};
+use orchestrator::domain::time::{Span, Timestamp};
+use orchestrator::env::Env;
+
+const SECOND: Span = Span::from_secs(1);
+const BOUND: Span = Span::from_secs(600);
+const DEAD: PaneEnd = PaneEnd::Dead { code: None, signal: Some(9) };
+
+fn running() -> Story {
+    let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    story
+}
+
+/// It runs, and tmux is hung from now on; answers since when.
+fn hung() -> (Story, Timestamp) {
+    let mut story = running();
+    story.core.env().hang();
+    story.run(Span(0));
+    let since = story.core.env().at;
+    (story, since)
+}
+
+fn until(story: &mut Story, at: Timestamp) {
+    let now = story.core.env().at;
+    story.run(at.since(now));
+}
+
+fn state(story: &Story) -> Option<ProjectState> {
+    story.project().map(Project::state)
+}
+
+fn reason(story: &Story) -> Option<SuspendReason> {
+    story.project().and_then(|project| project.reason)
+}
+
+fn count(story: &Story, what: impl Fn(&What) -> bool) -> usize {
+    story.told.iter().filter(|entry| what(&entry.signal.what)).count()
+}
+
+fn told(story: &Story) -> usize {
+    count(story, |what| matches!(what, What::SightLost { .. }))
+}
+
+fn recoveries(story: &Story) -> usize {
+    count(story, |what| matches!(what, What::RecoveryStarted { .. }))
+}
+
+fn processes(story: &Story) -> Vec<Option<ProcessId>> {
+    story.project().map(|project| project.roles.iter().map(|role| role.process).collect()).unwrap_or_default()
+}
+
+/// Nobody was failed, killed, started or charged, and no move was illegal.
+fn untouched(story: &mut Story) {
+    assert_eq!((recoveries(story), count(story, |what| matches!(what, What::AgentDied { .. }))), (0, 0));
+    assert_eq!(count(story, |what| matches!(what, What::AgentStarted { .. })), 2);
+    assert_eq!(count(story, |what| matches!(what, What::MoveRefused { .. })), 0);
+    assert!(story.core.env().agents.iter().all(|agent| agent.alive));
+}
+
+#[test]
+fn it_waits_for_an_operator_exactly_at_the_bound_and_goes_on_by_itself() {
+    let (mut story, since) = hung();
+    let before = processes(&story);
+    until(&mut story, Timestamp((since + BOUND).0 - 1));
+    assert_eq!((state(&story), told(&story)), (Some(ProjectState::Running), 0), "one microsecond before");
+    until(&mut story, since + BOUND);
+    assert_eq!((reason(&story), told(&story)), (Some(SuspendReason::NeedsOperator), 1), "exactly at the bound");
+    let unknown = story.project().and_then(|project| project.unknown.clone()).expect("what is unknown is said");
+    assert_eq!(unknown.since, since);
+    story.run(SECOND * 7_200);
+    assert_eq!((reason(&story), told(&story)), (Some(SuspendReason::NeedsOperator), 1), "told once, and no worse");
+    story.core.env().heal();
+    story.run(SECOND);
+    assert_eq!((state(&story), processes(&story)), (Some(ProjectState::Running), before));
+    assert_eq!(story.project().map(|project| (project.epoch, project.unknown.clone())), Some((Epoch(1), None)));
+    untouched(&mut story);
+}
+
+#[test]
+fn what_heals_before_the_bound_is_not_told() {
+    let (mut story, since) = hung();
+    until(&mut story, Timestamp((since + BOUND).0 - 1));
+    story.core.env().heal();
+    story.run(SECOND * 3_600);
+    assert_eq!((state(&story), told(&story)), (Some(ProjectState::Running), 0));
+    untouched(&mut story);
+    // The next loss has the whole time again.
+    story.core.env().hang();
+    story.run(Span(BOUND.0 - 1));
+    assert_eq!(told(&story), 0);
+    story.run(Span(1));
+    assert_eq!(told(&story), 1);
+}
+
+/// A restart in the middle neither forgets since when, nor judges before it has asked.
+#[test]
+fn a_restart_forgets_nothing_and_asks_first() {
+    let (mut story, since) = hung();
+    until(&mut story, since + SECOND * 300);
+    story.restart(Policy::default());
+    until(&mut story, Timestamp((since + BOUND).0 - 1));
+    assert_eq!(told(&story), 0);
+    until(&mut story, since + BOUND);
+    assert_eq!((told(&story), reason(&story)), (1, Some(SuspendReason::NeedsOperator)));
+    story.restart(Policy::default());
+    story.run(SECOND * 60);
+    assert_eq!((told(&story), reason(&story)), (1, Some(SuspendReason::NeedsOperator)), "told once");
+    story.core.env().heal();
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    untouched(&mut story);
+
+    // Nobody served while the bound passed, and tmux has healed meanwhile: it is asked before anything is said.
+    let (mut story, since) = hung();
+    story.core.env().at = since + BOUND * 2;
+    story.core.env().script.hung = false;
+    story.restart(Policy::default());
+    story.run(SECOND * 60);
+    assert_eq!((state(&story), told(&story)), (Some(ProjectState::Running), 0));
+    untouched(&mut story);
+
+    // It has not: it is told as soon as it had its ten seconds to answer.
+    let (mut story, since) = hung();
+    story.core.env().at = since + BOUND * 2;
+    story.restart(Policy::default());
+    story.run(Span(SECOND.0 * 10 - 1));
+    assert_eq!(told(&story), 0);
+    story.run(Span(1));
+    assert_eq!(told(&story), 1);
+    assert_eq!(story.project().and_then(|project| project.unknown.clone()).map(|unknown| unknown.since), Some(since));
+}
+
+#[test]
+fn who_died_meanwhile_is_an_ordinary_incident_once_tmux_answers() {
+    let (mut story, since) = hung();
+    until(&mut story, since + BOUND);
+    story.core.env().end_agent("developer", DEAD);
+    story.run(SECOND * 3_600);
+    assert_eq!((reason(&story), recoveries(&story)), (Some(SuspendReason::NeedsOperator), 0), "nothing is attempted");
+    story.core.env().heal();
+    story.run(SECOND * 2);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 1));
+    assert_eq!(story.project().map(|project| project.breaker.attempts.len()), Some(1), "it is charged");
+    assert_eq!(count(&story, |what| matches!(what, What::RecoverySucceeded { attempts: 1, .. })), 1);
+    assert_eq!(count(&story, |what| matches!(what, What::MoveRefused { .. })), 0);
+}
+
+/// The deaths were seen by nobody: the first list shows that the session is gone.
+#[test]
+fn a_session_that_is_gone_is_found_by_the_first_answer() {
+    let (mut story, since) = hung();
+    until(&mut story, since + BOUND);
+    let world = story.core.env();
+    world.sessions.clear();
+    for agent in &mut world.agents {
+        (agent.alive, agent.end) = (false, PaneEnd::Gone);
+    }
+    world.heal();
+    story.run(SECOND * 2);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 1));
+    let begun = |what: &What| matches!(what, What::RecoveryStarted { cause: FailureKind::SessionDied, .. });
+    assert_eq!(count(&story, begun), 1);
+    assert_eq!(story.project().map(|project| project.epoch), Some(Epoch(2)));
+}
+
+/// Another server answers while no death has been noticed yet: one incident that nobody is charged for.
+#[test]
+fn another_server_is_one_incident_whether_or_not_anybody_waited() {
+    for waited in [false, true] {
+        let mut story = running();
+        if waited {
+            story.core.env().hang();
+            story.run(BOUND);
+            assert_eq!(told(&story), 1);
+        }
+        let world = story.core.env();
+        world.sessions.clear();
+        for agent in &mut world.agents {
+            (agent.alive, agent.end) = (false, PaneEnd::Gone);
+        }
+        world.server = ProcessId { pid: SERVER.pid + 1, start: 1 };
+        world.heal();
+        story.run(SECOND * 2);
+        assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0), "waited: {waited}");
+        assert_eq!(count(&story, |what| matches!(what, What::ServerDied { sessions: 1, .. })), 1);
+        let memory = story.project().cloned().expect("it runs");
+        let file = story.core.store().load_project(ProjectId(1)).expect("readable").expect("it is there");
+        assert_eq!((memory.state(), memory.version), (file.state(), file.version));
+        assert_eq!(count(&story, |what| matches!(what, What::MoveRefused { .. })), 0);
+    }
+}
+
+/// A launch whose outcome is unknown stays what it is, uncharged, and is settled by its token.
+#[test]
+fn a_launch_of_unknown_outcome_is_settled_by_token() {
+    for done in [false, true] {
+        let mut story = Story::begin("Story", &["developer"], Policy::default());
+        while state(&story) != Some(ProjectState::Launching) {
+            story.run(Span(500));
+        }
+        let asked = story.project().and_then(|project| project.session.clone()).expect("asked for");
+        story.core.env().hang();
+        if !done {
+            let world = story.core.env();
+            world.sessions.clear();
+            world.agents.clear();
+        }
+        story.core.env().lose_results();
+        story.run(SECOND * 601);
+        assert_eq!((reason(&story), told(&story)), (Some(SuspendReason::NeedsOperator), 1), "done: {done}");
+        story.core.env().heal();
+        story.run(SECOND * 2);
+        assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0), "done: {done}");
+        let session = story.project().and_then(|project| project.session.clone()).expect("there");
+        assert_eq!((session.name, session.token), (asked.name, asked.token));
+        assert_eq!(story.core.env().agents.len(), 1, "one incarnation");
+    }
+}
+
+/// A brief that cannot be delivered makes nobody deaf.
+#[test]
+fn an_agent_whose_brief_cannot_be_delivered_is_not_deaf() {
+    let mut story = Story::begin("Story", &["developer"], Policy::default());
+    story.core.env().script.deaf = true;
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Briefing));
+    story.core.env().hang();
+    story.run(SECOND * 500);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Briefing), 0));
+    story.core.env().script.deaf = false;
+    story.core.env().heal();
+    story.run(SECOND);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0));
+}
+
+#[test]
+fn nobody_is_admitted_blindly_and_an_operator_is_told_why_not() {
+    let (mut story, since) = hung();
+    until(&mut story, since + BOUND);
+    let next = story.enqueue(&spec("Next", &["r2"]));
+    let now = story.core.env().now();
+    story.core.store().request(ProjectId(1), RequestKind::Resume, &now).expect("recorded");
+    story.core.env().push(Span(1), Source::Spool, Event::SpoolTouched);
+    story.run(SECOND * 60);
+    assert_eq!(story.core.fleet().project(next).map(Project::state), Some(ProjectState::Queued));
+    let refused = |what: &What| matches!(what, What::RequestRefused { reason, .. } if reason.contains("by itself"));
+    assert_eq!(count(&story, refused), 1);
+    story.core.env().heal();
+    story.run(SECOND * 2);
+    assert_eq!(story.core.fleet().project(next).map(Project::state), Some(ProjectState::Running));
+    assert_eq!((state(&story), told(&story)), (Some(ProjectState::Running), 1));
+}
