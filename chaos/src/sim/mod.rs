@@ -10,6 +10,8 @@
 pub mod acts;
 pub mod agent;
 pub mod bank;
+pub mod campaign;
+pub mod cover;
 pub mod disk;
 pub mod draw;
 pub mod env;

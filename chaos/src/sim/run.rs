@@ -1,6 +1,7 @@
 //! One run: a schedule played in the simulated world, under every checker.
 
 use super::bank::Bank;
+use super::cover::{Cover, Coverage};
 use super::faults::{Deed, Target, Undo};
 use super::gate::{Blow, Gate};
 use super::heap::Tick;
@@ -10,7 +11,7 @@ use super::world::{Ev, Manner, World};
 use crate::check::{Checker, Evidence, Finding, Is, Verdict};
 use crate::fault::Kind;
 use crate::schedule::{Planned, Schedule};
-use crate::seed::Stream;
+use crate::seed::{Stream, fnv1a};
 use crate::truth::{Claims, Submitted, Truth};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName, Seq};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub crashes: BTreeMap<u64, Side>,
     /// Whether the names of all points are kept.
     pub record_points: bool,
+    /// Whether a fingerprint of everything that happens is taken.
+    pub fingerprint: bool,
 }
 
 /// What came of it.
@@ -63,10 +66,14 @@ pub struct Outcome {
     pub points: Vec<String>,
     /// How many commits there were.
     pub commits: u64,
+    /// Projects that were submitted.
+    pub projects: u64,
+    /// What was reached.
+    pub coverage: Coverage,
     /// What every checker says.
     pub findings: Vec<Finding>,
-    /// A fingerprint of everything that happened and was told: equal runs have equal ones.
-    pub digest: u64,
+    /// If asked for, a fingerprint of everything that happened and was told, line by line: equal runs have equal ones.
+    pub fingerprint: Vec<u64>,
     /// Why the simulation itself could not go on, if it could not.
     pub broke: Option<String>,
 }
@@ -102,6 +109,7 @@ pub struct Sim {
     told: Seq,
     client: Stream,
     kill_after_commit: bool,
+    cover: Cover,
     outcome: Outcome,
 }
 
@@ -130,6 +138,7 @@ impl Sim {
             told: Seq(0),
             client: seed.stream("sim.client"),
             kill_after_commit: false,
+            cover: Cover::default(),
             outcome: Outcome::default(),
             plan,
         };
@@ -171,6 +180,8 @@ impl Sim {
         }
         self.world.borrow_mut().at = end;
         self.judge(&mut checkers);
+        self.outcome.projects = self.submitted.len() as u64;
+        self.outcome.coverage = std::mem::take(&mut self.cover.reached);
         let world = self.world.borrow();
         self.outcome.virtual_us = end;
         self.outcome.points.clone_from(&world.points.names);
@@ -190,6 +201,21 @@ impl Sim {
             let verdict = judged.unwrap_or_else(|_| Verdict::broke("the checker itself broke"));
             self.outcome.findings.push(Finding { id, title, verdict });
         }
+        if self.plan.fingerprint {
+            self.print_the_end();
+        }
+    }
+
+    /// The database as it is in the end, the metrics as the journal gives them, and the verdicts.
+    fn print_the_end(&mut self) {
+        let rows = self.bank.client.project_rows(None).map(|rows| format!("{rows:?}"));
+        let mut lines = vec![rows.unwrap_or_else(|error| error.to_string())];
+        for id in self.submitted.values() {
+            lines.push(format!("{:?}", self.bank.client.outbox_rows(*id).map_err(|error| error.to_string())));
+        }
+        lines.push(format!("{:?}", self.outcome.findings));
+        lines.push(format!("{} {} {}", self.outcome.events, self.outcome.turns, self.gate.commits()));
+        self.outcome.fingerprint.extend(lines.iter().map(|line| fnv1a(line.as_bytes())));
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
@@ -426,6 +452,10 @@ impl Sim {
                 && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
             {
                 *self.outcome.confirmed.entry(planned.kind).or_insert(0) += 1;
+                self.cover.injected(planned.kind, self.submitted.get(&planned.project).copied());
+            }
+            if self.plan.fingerprint {
+                self.outcome.fingerprint.push(fnv1a(format!("{fact:?}").as_bytes()));
             }
             checkers.iter_mut().for_each(|checker| checker.witness(fact));
         }
@@ -439,6 +469,10 @@ impl Sim {
         for entry in &entries {
             self.told = entry.seq;
             self.outcome.entries += 1;
+            self.cover.observe(entry);
+            if self.plan.fingerprint {
+                self.outcome.fingerprint.push(fnv1a(format!("{entry:?}").as_bytes()));
+            }
             checkers.iter_mut().for_each(|checker| checker.observe(entry));
         }
         self.awaited(&entries);

@@ -17,6 +17,7 @@ fn plan(seed: u64) -> Plan {
         blows: Vec::new(),
         crashes: BTreeMap::new(),
         record_points: false,
+        fingerprint: false,
     }
 }
 
