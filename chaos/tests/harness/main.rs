@@ -4,3 +4,4 @@ mod command_line;
 mod ground;
 mod live;
 mod soak;
+mod sweep;
