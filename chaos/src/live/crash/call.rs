@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::IoSliceMut;
 
+/// The end of the path of the database's write-ahead log.
+pub(super) const WAL: &str = "orch.db-wal";
 /// Bytes of a buffer that are looked at; a page of the database has 4,096, a message to tmux less.
 const BYTES_MAX: usize = 64 << 10;
 /// Bytes of a path that are looked at.
@@ -23,6 +25,13 @@ pub(super) struct Call {
     pub(super) done: bool,
     /// What it does.
     pub(super) deed: Deed,
+}
+
+impl Call {
+    /// Whether it writes to the database's write-ahead log.
+    pub(super) fn is_of_the_log(&self) -> bool {
+        matches!(&self.deed, Deed::Write { to, .. } if to.ends_with(WAL))
+    }
 }
 
 /// What a call does.

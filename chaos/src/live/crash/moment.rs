@@ -4,10 +4,7 @@
 //! *before* a commit is the entry of the first write of a page that has the text, *after* it is the return of the
 //! sync that follows: kill -9 takes nothing from the page cache.
 
-use super::call::{Call, Deed};
-
-/// The end of the log's path.
-const WAL: &str = "orch.db-wal";
+use super::call::{Call, Deed, WAL};
 
 fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len().max(1)).any(|window| window == text.as_bytes())
@@ -15,7 +12,10 @@ fn has(bytes: &[u8], text: &str) -> bool {
 
 /// Whether a call begins to write a page with that text to the log.
 fn writes_page(call: &Call, text: &str) -> bool {
-    matches!(&call.deed, Deed::Write { to, bytes } if to.ends_with(WAL) && has(bytes, text)) && call.own && !call.done
+    call.is_of_the_log()
+        && call.own
+        && !call.done
+        && matches!(&call.deed, Deed::Write { bytes, .. } if has(bytes, text))
 }
 
 /// Just before the transaction is committed that brings this text into the database for the first time.

@@ -24,6 +24,9 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// Looks without a pause after something was heard: the next stop mostly follows at once.
 const EAGER: u32 = 40;
 
+/// How long other threads go on while the one that commits stands.
+const BEFORE_COMMIT: Duration = Duration::from_millis(150);
+
 /// What stops itself, to be seized before its first instruction, and then becomes the program.
 pub(super) const STOPPED: &str = "kill -STOP $$; exec \"$0\" \"$@\"";
 
@@ -73,6 +76,8 @@ pub(super) struct Traced {
     tasks: BTreeMap<Pid, Task>,
     /// Words of a child's command line for which it is followed; all others are let go.
     follow: Option<&'static [&'static str]>,
+    /// The task that met the moment, if it stands just before a commit.
+    commits: Option<Pid>,
     ended: bool,
 }
 
@@ -102,7 +107,7 @@ impl Traced {
             | Options::PTRACE_O_EXITKILL;
         ptrace::seize(root, options)?;
         let tasks = BTreeMap::from([(root, Task { kind: Kind::Own, stands: false, held: false, within: None })]);
-        let traced = Self { root, tasks, follow, ended: false };
+        let traced = Self { root, tasks, follow, commits: None, ended: false };
         kill(root, Signal::SIGCONT)?;
         Ok(traced)
     }
@@ -214,7 +219,10 @@ impl Traced {
             }
             Some(deed) => Call { own: task.kind == Kind::Own, pid: pid.as_raw().unsigned_abs(), done: true, deed },
         };
-        seen.deed != Deed::Other && is_it(&seen)
+        let met = seen.deed != Deed::Other && is_it(&seen);
+        let commits = met && seen.own && !seen.done && seen.is_of_the_log();
+        self.commits = commits.then_some(pid);
+        met
     }
 
     /// Lets a task go on; one that is gone meanwhile will be heard of.
@@ -229,7 +237,16 @@ impl Traced {
     }
 
     /// Kills the process where it stands, it alone: its children are let go and live on as they would.
+    ///
+    /// Just before a commit its other threads first have some time: whatever they were told to do before that commit,
+    /// against the rule, is done by then and shows.
     pub(super) fn kill(mut self) -> Result<(), Missed> {
+        if let Some(task) = self.commits.take().and_then(|pid| self.tasks.get_mut(&pid)) {
+            task.held = true;
+            if self.until(BEFORE_COMMIT, |_| false) == Err(Missed::Ended) {
+                return Err(Missed::Ended);
+            }
+        }
         self.end()
     }
 
