@@ -180,6 +180,27 @@ fn a_death_that_no_event_told_is_found_by_the_sweep() {
 }
 
 #[test]
+fn a_death_that_was_committed_just_before_a_crash_is_recovered_from() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    let died = |story: &Story| count(story, |what| matches!(what, What::AgentDied { .. }));
+    for _ in 0..1_000 {
+        if died(&story) == 0 {
+            story.run(Span(1_000));
+        }
+    }
+    let explained = |what: &What| matches!(what, What::DeathExplained { .. });
+    assert_eq!((died(&story), count(&story, explained)), (1, 0));
+    // What memory holds beside the store is lost, and so is whatever its effects find.
+    story.core.distrust();
+    story.core.env().push(SECOND, Source::Sweep, Event::SweepDue);
+    story.run(SECOND * 10);
+    assert_eq!((state(&story), role(&story, "developer")), (Some(ProjectState::Running), RoleState::Ready));
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (2, 1));
+    assert_eq!((died(&story), count(&story, explained), count(&story, started)), (1, 1, 1));
+}
+
+#[test]
 fn nothing_is_concluded_from_a_lost_connection() {
     let mut story = running();
     let alarms = story.told.len();

@@ -6,6 +6,7 @@
 mod cleanup;
 mod clock;
 mod command;
+mod crash;
 mod database;
 mod direct;
 mod doctor;
@@ -21,6 +22,7 @@ mod soak;
 mod stop;
 mod tmux;
 
+pub use crash::{POINTS, Point, Row, Sweep, SweepStep, Verdict, run_sweep};
 pub use doctor::{Ground, examine};
 pub use guard::{SUBCOMMAND as GUARD, watch};
 pub use play::{Config, Finished, LiveError, Planted, Step, run_live};

@@ -70,12 +70,31 @@ impl Orch {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        self.dressed(Command::new(&self.program), args)
+    }
+
+    fn dressed(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).arg("--home").arg(&self.home).env("PATH", &self.path).env(MARK, &self.mark);
         for foreign in ["TMUX", "TMUX_PANE", "ORCH_HOME"] {
             command.env_remove(foreign);
         }
         command
+    }
+
+    /// Starts a command of it as a shell that first runs `script`, which is to become the program (`exec "$0" "$@"`).
+    /// What it writes goes to files, its standard error beside its standard output.
+    pub(super) fn spawn_by(&self, script: &str, args: &[&str], out: &Path) -> Result<Child, String> {
+        let file = |path: &Path| File::create(path).map_err(|error| format!("{}: {error}", path.display()));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(&self.program);
+        let mut command = self.dressed(shell, args);
+        command.stdin(Stdio::null()).stdout(file(out)?).stderr(file(&out.with_extension("err"))?).process_group(0);
+        command.spawn().map_err(|error| format!("sh: {error}"))
+    }
+
+    /// Whether the whole database keeps its invariants, by the orchestrator's own audit.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        run(&mut self.command(&["audit"]), COMMAND_DEADLINE)?.ok("orch audit").map(drop)
     }
 
     /// Makes the installation.
@@ -99,12 +118,16 @@ impl Orch {
     ) -> Result<ProjectId, String> {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         prepare(ProjectId(accepted.0 + 1))?;
-        let mut command = self.command(&["enqueue", "--json"]);
-        let said = run(command.arg(spec), COMMAND_DEADLINE)?.ok("orch enqueue")?;
+        let said = self.enqueue_answer(spec)?;
         let answer: Enqueued =
             serde_json::from_str(&said).map_err(|error| format!("orch enqueue answered {said:?}: {error}"))?;
         *accepted = answer.id;
         Ok(answer.id)
+    }
+
+    /// Hands in a spec; the answer as it was written.
+    pub(super) fn enqueue_answer(&self, spec: &Path) -> Result<String, String> {
+        run(self.command(&["enqueue", "--json"]).arg(spec), COMMAND_DEADLINE)?.ok("orch enqueue")
     }
 
     /// The journal as the database has it.

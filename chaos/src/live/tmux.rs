@@ -56,6 +56,24 @@ impl Tmux {
         Ok(panes.into_iter().filter_map(|pane| Some((pane.session, pane.token?))).collect())
     }
 
+    /// The server's process.
+    pub(super) fn server(&self) -> Result<u32, String> {
+        let said = self.ask(&["display-message", "-p", "#{pid}"])?.ok("tmux display-message")?;
+        said.trim().parse().map_err(|_| format!("tmux display-message answered {said:?}"))
+    }
+
+    /// The names of its paste buffers.
+    pub(super) fn buffers(&self) -> Result<Vec<String>, String> {
+        let said = self.ask(&["list-buffers", "-F", "#{buffer_name}"])?.ok("tmux list-buffers")?;
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+
+    /// Lets the session's pane take input, or not.
+    pub(super) fn let_type(&self, session: &str, on: bool) -> Result<(), String> {
+        let flag = if on { "-e" } else { "-d" };
+        self.ask(&["select-pane", flag, "-t", &format!("={session}:")])?.ok("tmux select-pane").map(drop)
+    }
+
     /// Kills the session of exactly that name.
     pub(super) fn kill_session(&self, name: &str) -> Result<(), String> {
         self.ask(&["kill-session", "-t", &format!("={name}")])?.ok("tmux kill-session").map(drop)

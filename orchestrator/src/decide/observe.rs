@@ -144,6 +144,12 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
 fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
+        if role.state() == RoleState::Dead && role.busy.is_none() && draft.p.state() == ProjectState::Running {
+            // Its death was committed, and whoever was to gather its remains was killed first: nothing else would
+            // ever ask for them, and the project would run on without its agent (C29, C36).
+            collect(draft, index, None);
+            continue;
+        }
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         if role.busy.is_some() || !(role.state().is_live() || role.state() == RoleState::Done) {

@@ -5,6 +5,7 @@
 //! listened to: an answer from another one is therefore proof that ours is gone.
 
 use super::World;
+use super::perform::BRIEF_BUFFER;
 use crate::domain::event::{Event, PaneSeen, Source};
 use crate::domain::id::{ProcessId, Token};
 use crate::env::process;
@@ -131,6 +132,10 @@ async fn follow(world: &World, control: &Control, mut notices: mpsc::Receiver<No
                 // Effects get the connection only after the first list has been told: what is known of the server as
                 // a whole is decided before what each effect finds on it.
                 if !std::mem::replace(&mut shared, true) {
+                    // Nothing is being pasted before the connection is shared: what is there was left by a crash.
+                    if let Err(error) = tmux::forget_buffers(control, BRIEF_BUFFER).await {
+                        tracing::warn!(%error, "buffers that were left behind could not be deleted");
+                    }
                     world.link.current.send_replace(Some(control.clone()));
                 }
             }

@@ -27,6 +27,9 @@ const FREE_BYTES_MIN: u64 = 64 << 20;
 /// that G4 allows.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(4);
 
+/// How the names of the buffers begin through which lines are pasted.
+pub(super) const BRIEF_BUFFER: &str = "orch-brief-";
+
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
@@ -270,6 +273,16 @@ async fn respawn(
     let control = control(world, ordered).await?;
     let launched = launcher::pane(world, launch)
         .map_err(|error| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string()))?;
+    // What an earlier try whose outcome is unknown has started is found by its token, and is not started again.
+    let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
+    if let Some(up) = pane_up(launch, &there) {
+        return Ok(Fact::AgentUp(up));
+    }
+    // Of such a try the record knows only the new token; the pane then still carries an older one, whose processes
+    // were proved gone before this was ordered.
+    let carried =
+        there.iter().find(|seen| Some(seen.pane.as_str()) == pane).and_then(|seen| seen.role_token.as_deref());
+    let old_token = if old_token == Some(launch.token.0.as_str()) { carried } else { old_token };
     // A pane that somebody closed is not there to be used again: the role gets a new window.
     let pane = match pane {
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
@@ -290,7 +303,7 @@ async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, aga
     if again {
         tmux::clear_line(&control, pane).await.map_err(failed)?;
     }
-    let buffer = format!("orch-brief-{}", ordered.id);
+    let buffer = format!("{BRIEF_BUFFER}{}", ordered.id);
     tmux::paste_line(&control, pane, &buffer, line).await.map_err(failed)?;
     tmux::press_enter(&control, pane).await.map_err(failed)
 }

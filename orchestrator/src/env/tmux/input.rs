@@ -47,6 +47,23 @@ pub async fn paste_line(control: &Control, pane: &str, buffer: &str, line: &str)
     }
 }
 
+/// Deletes the buffers whose names begin so: those of lines that were loaded and, by a crash, never pasted (C18).
+///
+/// # Errors
+/// As [`Control::run`].
+pub async fn forget_buffers(control: &Control, prefix: &str) -> Result<(), TmuxError> {
+    let names = control.run(&[Command::new(["list-buffers", "-F", "#{buffer_name}"])]).await?.concat();
+    for name in names.iter().filter(|name| name.starts_with(prefix)) {
+        check_name("buffer", name, BUFFER_NAME_MAX)?;
+        match control.run(&[Command::new(["delete-buffer", "-b", name])]).await {
+            // Gone already is as good.
+            Ok(_) | Err(TmuxError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Presses Enter, after leaving copy mode and any other in which keys would not reach the program (T15).
 ///
 /// # Errors

@@ -273,6 +273,13 @@ async fn pastes_in_copy_mode_and_never_into_the_dead() {
     paste_line(&control, "%99", "b", "x").await.expect_err("gone");
     let buffers = control.run(&[Command::new(["list-buffers"])]).await.expect("the server is alive");
     assert!(buffers.concat().is_empty(), "{buffers:?}");
+
+    for buffer in ["orch-brief-7", "theirs", "orch-brief-8"] {
+        control.run(&[Command::new(["set-buffer", "-b", buffer, "--", "x"])]).await.expect("loaded");
+    }
+    forget_buffers(&control, "orch-brief-").await.expect("deleted");
+    let left = control.run(&[Command::new(["list-buffers", "-F", "#{buffer_name}"])]).await.expect("a list").concat();
+    assert_eq!(left, ["theirs"]);
 }
 
 #[tokio::test]
