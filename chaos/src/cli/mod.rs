@@ -5,6 +5,7 @@ mod faults;
 mod output;
 mod progress;
 mod run;
+mod sim;
 mod soak;
 mod sweep;
 mod value;
@@ -146,7 +147,8 @@ mod tests {
             &["run", "--duration", "30"][..],
             &["run", "--projects", "0"],
             &["run", "--fault", "nonsense"],
-            &["run", "--mode", "sim"],
+            &["run", "--mode", "sim", "--seeds", "5..5"],
+            &["run", "--mode", "sim", "--seeds", "0..5", "--seed", "1"],
             &["run", "--seed", "-1"],
             &["shrink"],
             &["soak", "--kills", "0"],

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::output::{error, note, result, style};
 use super::progress::Progress;
+use super::sim::{self, SimArgs};
 use super::value;
 use crate::fault::{Kind, Mode};
 use crate::generate::{Request, generate};
@@ -10,6 +11,7 @@ use crate::live::{Config, Finished, Planted, STOP_FILE, Stop, Why, run_live};
 use crate::report::render;
 use crate::schedule::{PROJECTS_MAX, Schedule};
 use crate::seed::Seed;
+use crate::sim::draw;
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use orchestrator::domain::limits::ROLES_MAX;
@@ -18,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How long a live run is unless told otherwise.
+const LIVE_MS: u64 = 30_000;
 /// Where reports go unless told otherwise.
 pub(super) const REPORTS: &str = "chaos-report";
 
@@ -26,6 +30,8 @@ pub(super) const REPORTS: &str = "chaos-report";
 pub(super) enum ModeArg {
     /// Real tmux, git, files and processes.
     Live,
+    /// A simulated world, in virtual time.
+    Sim,
 }
 
 /// What to run.
@@ -37,21 +43,23 @@ pub(super) struct RunArgs {
     /// What the run is a function of [default: random]
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
-    /// How long to play, such as 30s or 2m
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::duration_ms)]
-    duration: u64,
-    /// How many projects
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(PROJECTS_MAX)))]
-    projects: u32,
-    /// How many roles each project has
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=ROLES_MAX as i64))]
-    roles: u32,
+    /// How long to play, such as 30s or 2m [default: 30s; simulated 30m, in virtual time]
+    #[arg(long, value_name = "TIME", value_parser = value::duration_ms)]
+    duration: Option<u64>,
+    /// How many projects [default: 5; simulated 1 to 6, drawn]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PROJECTS_MAX)))]
+    projects: Option<u32>,
+    /// How many roles each project has [default: 2; simulated 1 to 3, drawn]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=ROLES_MAX as i64))]
+    roles: Option<u32>,
     /// Draw only the kinds that are named, by weight; repeatable [default: every kind but orch_kill, equally]
     #[arg(long = "fault", value_name = "KIND[=WEIGHT]", value_parser = value::weighted)]
     faults: Vec<(Kind, u32)>,
     /// Print the schedule and stop
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    sim: SimArgs,
     #[command(flatten)]
     play: PlayArgs,
 }
@@ -100,7 +108,42 @@ impl OrchArg {
 
 /// `orch-chaos run`.
 pub(super) fn run(args: &RunArgs) -> Exit {
-    let ModeArg::Live = args.mode;
+    match args.mode {
+        ModeArg::Live => live(args),
+        ModeArg::Sim if args.dry_run => dry(args),
+        ModeArg::Sim => sim::run(&asked(args)),
+    }
+}
+
+fn asked(args: &RunArgs) -> sim::Asked<'_> {
+    sim::Asked {
+        seed: args.seed,
+        duration_ms: args.duration,
+        projects: args.projects,
+        roles: args.roles,
+        faults: &args.faults,
+        out: args.play.out.as_deref(),
+        json: args.play.json,
+        sim: &args.sim,
+    }
+}
+
+/// The schedule of one simulated seed.
+fn dry(args: &RunArgs) -> Exit {
+    let seed = match args.seed.map_or_else(Seed::random, Ok) {
+        Ok(seed) => seed,
+        Err(why) => return failed(Exit::Unexpected, &why),
+    };
+    let kinds =
+        if args.faults.is_empty() { draw::kinds() } else { args.faults.iter().map(|(kind, _)| *kind).collect() };
+    let duration_ms = args.duration.unwrap_or(sim::DURATION_MS);
+    show(&draw::draw(&draw::Request { seed, duration_ms, projects: args.projects, roles: args.roles, kinds }))
+}
+
+fn live(args: &RunArgs) -> Exit {
+    if args.sim.seeds.is_some() || args.sim.check_determinism || args.sim.threads.is_some() {
+        return failed(Exit::Usage, "--seeds, --threads and --check-determinism are of --mode sim");
+    }
     let seed = match args.seed.map_or_else(Seed::random, Ok) {
         Ok(seed) => seed,
         Err(why) => return failed(Exit::Unexpected, &why),
@@ -110,8 +153,9 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     } else {
         args.faults.iter().copied().collect()
     };
-    let (projects, roles) = (args.projects, args.roles);
-    let request = Request { seed, mode: Mode::Live, duration_ms: args.duration, projects, roles, weights };
+    let (projects, roles) = (args.projects.unwrap_or(5), args.roles.unwrap_or(2));
+    let duration_ms = args.duration.unwrap_or(LIVE_MS);
+    let request = Request { seed, mode: Mode::Live, duration_ms, projects, roles, weights };
     match generate(&request) {
         Ok(schedule) if args.dry_run => show(&schedule),
         Ok(schedule) => play(schedule, &args.play),

@@ -1,5 +1,6 @@
 //! What a run leaves: the verdict, in figures for machines and in lines for people.
 
+mod campaign;
 mod files;
 mod judge;
 mod model;
@@ -7,6 +8,7 @@ mod percentiles;
 mod prometheus;
 mod text;
 
+pub use campaign::{campaign_json, campaign_text};
 pub use files::{read, write};
 pub use judge::{Played, judge};
 pub use model::{Control, Effect, FaultLine, Invariant, KindSummary, Report, Run, SCHEMA, Threshold, Verdict};

@@ -17,6 +17,7 @@ pub mod draw;
 pub mod env;
 pub mod faults;
 pub mod gate;
+pub mod gate_process;
 mod ground;
 pub mod heap;
 pub mod host;
@@ -28,6 +29,7 @@ pub mod points;
 pub mod run;
 mod spoil;
 pub mod tmux;
+mod verdict;
 pub mod world;
 
 pub use faults::Spoil;

@@ -8,11 +8,10 @@ use super::heap::Tick;
 use super::host::{Host, Stands};
 use super::points::Side;
 use super::world::{Ev, Manner, World};
-use crate::check::{Checker, Evidence, Finding, Is, Verdict};
+use crate::check::{Checker, Finding, Is};
 use crate::fault::Kind;
 use crate::schedule::{Planned, Schedule};
 use crate::seed::{Stream, fnv1a};
-use crate::truth::{Claims, Submitted, Truth};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName, Seq};
 use orchestrator::domain::limits::Policy;
@@ -22,7 +21,6 @@ use orchestrator::domain::time::{Now, WallTime};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -97,20 +95,20 @@ enum Do {
 
 /// A run under way.
 pub struct Sim {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// The world.
     pub world: Rc<RefCell<World>>,
-    bank: Bank,
-    gate: Arc<Gate>,
+    pub(super) bank: Bank,
+    pub(super) gate: Arc<Gate>,
     hosts: Vec<Host>,
     course: Vec<Do>,
     waiting: Vec<usize>,
-    submitted: BTreeMap<u32, ProjectId>,
+    pub(super) submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
     client: Stream,
     kill_after_commit: bool,
     cover: Cover,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 impl Sim {
@@ -188,34 +186,6 @@ impl Sim {
         self.outcome.commits = self.gate.commits();
         drop(world);
         self.outcome
-    }
-
-    fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
-        let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
-        let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
-        let claims = Claims { differences: Some(Vec::new()), ..Claims::default() };
-        let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
-        for checker in checkers {
-            let (id, title) = (checker.id(), checker.title());
-            let judged = catch_unwind(AssertUnwindSafe(|| checker.finish(&evidence)));
-            let verdict = judged.unwrap_or_else(|_| Verdict::broke("the checker itself broke"));
-            self.outcome.findings.push(Finding { id, title, verdict });
-        }
-        if self.plan.fingerprint {
-            self.print_the_end();
-        }
-    }
-
-    /// The database as it is in the end, the metrics as the journal gives them, and the verdicts.
-    fn print_the_end(&mut self) {
-        let rows = self.bank.client.project_rows(None).map(|rows| format!("{rows:?}"));
-        let mut lines = vec![rows.unwrap_or_else(|error| error.to_string())];
-        for id in self.submitted.values() {
-            lines.push(format!("{:?}", self.bank.client.outbox_rows(*id).map_err(|error| error.to_string())));
-        }
-        lines.push(format!("{:?}", self.outcome.findings));
-        lines.push(format!("{} {} {}", self.outcome.events, self.outcome.turns, self.gate.commits()));
-        self.outcome.fingerprint.extend(lines.iter().map(|line| fnv1a(line.as_bytes())));
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
