@@ -37,7 +37,7 @@ fn rests(story: &Story) -> bool {
 /// Nothing that ends, starts or changes anything was asked of the world.
 fn left_alone(story: &mut Story) {
     for name in &story.core.env().names {
-        assert!(matches!(*name, "list_panes" | "look" | "collect" | "sample"), "{name}");
+        assert!(matches!(*name, "list_panes" | "survey" | "look" | "collect" | "sample"), "{name}");
     }
 }
 

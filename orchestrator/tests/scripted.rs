@@ -326,7 +326,7 @@ impl World {
                 }
                 Fact::SessionEnded
             }
-            Effect::ListPanes => unreachable!("answered as a list"),
+            Effect::ListPanes | Effect::Survey => unreachable!("answered with events of their own"),
         }
     }
 
@@ -368,6 +368,16 @@ impl Env for World {
         self.submitted += 1;
         self.names.push(ordered.effect.name());
         if self.lost || (ordered.effect == Effect::ListPanes && self.script.hung) {
+            return;
+        }
+        if ordered.effect == Effect::Survey {
+            // Every look is a change here: what the survey of the live world leaves out is looked at all the same.
+            for agent in 0..self.agents.len() {
+                let Launch { project, role, .. } = self.agents[agent].launch.clone();
+                if self.agents[agent].alive {
+                    self.push(EFFECT, Source::Sweep, Event::FilesTouched { project, role });
+                }
+            }
             return;
         }
         if ordered.effect == Effect::ListPanes {

@@ -21,6 +21,8 @@ pub struct Tree {
     pub initializing: bool,
     /// Which directory of that path it is: a watch is on one of them.
     pub inode: u64,
+    /// Counts its changes, as the change times of its files do.
+    pub revision: u64,
     /// Its files, as a look finds them.
     pub files: BTreeMap<String, FileIs>,
     /// Whether a file that was being written is left under its temporary name.
@@ -67,6 +69,7 @@ impl Disk {
             filled: false,
             initializing: true,
             inode: self.inodes,
+            revision: 0,
             files: BTreeMap::new(),
             temporary: false,
             commits: 0,

@@ -82,8 +82,8 @@ impl Env for SimEnv {
                 None => drop(world.lives[self.life].trees.remove(&whose)),
                 Some((path, inode)) => {
                     let known = world.lives[self.life].trees.get(&whose);
-                    if known.is_none_or(|(known, seen)| known != path || *seen != inode) {
-                        let tree = (path.to_owned(), inode);
+                    if known.is_none_or(|(known, ..)| known != path) {
+                        let tree = (path.to_owned(), inode, None);
                         world.lives[self.life].trees.insert(whose, tree);
                     }
                 }

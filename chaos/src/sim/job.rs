@@ -74,6 +74,11 @@ impl World {
             self.after(after, Ev::List { life, source: Source::Sweep });
             return;
         }
+        if ordered.effect == Effect::Survey {
+            let after = self.takes(200, 1_500);
+            self.after(after, Ev::Survey { life });
+            return;
+        }
         let id = self.next_job;
         self.next_job += 1;
         let job = Job {

@@ -21,6 +21,9 @@ const LIST_US: u64 = 4_000_000;
 /// Whose watch it is.
 pub type Whose = (ProjectId, RoleName);
 
+/// A worktree that is watched: its path, which directory it was, and what the last survey found there.
+pub type Tree = (String, u64, Option<(u64, u64)>);
+
 /// An orchestrator, as the world knows it.
 #[derive(Debug)]
 pub struct Life {
@@ -40,8 +43,8 @@ pub struct Life {
     pub pause: u64,
     /// Processes that are watched.
     pub processes: BTreeMap<Whose, ProcessId>,
-    /// Directories that are watched: path, and which directory it was.
-    pub trees: BTreeMap<Whose, (String, u64)>,
+    /// Directories that are watched.
+    pub trees: BTreeMap<Whose, Tree>,
     /// Jobs that wait for the connection.
     pub waiting: Vec<u64>,
 }

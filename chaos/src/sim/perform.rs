@@ -88,7 +88,11 @@ impl World {
                 Next::Over(Ok(Done::SessionEnded))
             }
             (
-                Effect::ListPanes | Effect::EndRemains { .. } | Effect::EnsureSession { .. } | Effect::Respawn { .. },
+                Effect::ListPanes
+                | Effect::Survey
+                | Effect::EndRemains { .. }
+                | Effect::EnsureSession { .. }
+                | Effect::Respawn { .. },
                 _,
             ) => Next::Silent,
         }

@@ -74,6 +74,11 @@ pub enum Ev {
         /// What for.
         source: Source,
     },
+    /// It compares all worktrees with what it found last.
+    Survey {
+        /// Which.
+        life: usize,
+    },
     /// A list that was asked for has not come.
     ListLate {
         /// Which.
@@ -341,9 +346,13 @@ impl World {
     /// A file or directory of a worktree has changed: whoever watches that directory is told.
     pub fn touched(&mut self, path: &str) {
         let inode = self.disk.tree(path).map(|tree| tree.inode);
+        if let Some(tree) = self.disk.tree_mut(path) {
+            tree.revision += 1;
+        }
         for life in self.living() {
-            let watched = self.lives[life].trees.iter().find(|(_, (watched, _))| watched == path);
-            let Some(((project, role), (_, seen))) = watched.map(|(whose, tree)| (whose.clone(), tree.clone())) else {
+            let watched = self.lives[life].trees.iter().find(|(_, (watched, ..))| watched == path);
+            let Some(((project, role), (_, seen, _))) = watched.map(|(whose, tree)| (whose.clone(), tree.clone()))
+            else {
                 continue;
             };
             // A directory that was made anew is another one: the watch is on the old one.
@@ -352,6 +361,24 @@ impl World {
             }
             let after = self.takes(59, 116);
             self.tell(life, after, Source::Inotify, Event::FilesTouched { project, role });
+        }
+    }
+
+    /// Tells whose worktree has changed since the last survey, by what a stat tells.
+    fn survey(&mut self, life: usize) {
+        if !self.lives[life].alive {
+            return;
+        }
+        let disk = &self.disk;
+        let mut changed = Vec::new();
+        for (whose, (path, _, seen)) in &mut self.lives[life].trees {
+            let now = disk.tree(path).filter(|tree| tree.there).map_or((0, 0), |tree| (tree.inode, tree.revision));
+            if seen.replace(now) != Some(now) {
+                changed.push(whose.clone());
+            }
+        }
+        for (project, role) in changed {
+            self.tell(life, 0, Source::Sweep, Event::FilesTouched { project, role });
         }
     }
 
@@ -400,6 +427,7 @@ impl World {
             Ev::Lost { life, server } => self.link_lost(life, server),
             Ev::List { life, source } => self.list(life, source),
             Ev::ListLate { life } => self.list_late(life),
+            Ev::Survey { life } => self.survey(life),
             Ev::Tell { .. } | Ev::Wake { .. } | Ev::Course(_) => {}
         }
     }

@@ -155,7 +155,8 @@ impl Built {
         let project = fleet.project(id).unwrap().clone();
         let mut step = Step { project, decision: Decision::default(), next_effect: fleet.next_effect.0 };
         work(&mut step, at);
-        step.decision.projects.push(step.project);
+        step.decision.rows.insert(step.project.id);
+        step.decision.projects.push(step.project.into());
         step.decision.tmux = Some(Tmux::Alive(ProcessId { pid: 900, start: 5 }));
         let turn = Turn { decision: step.decision, ..Turn::default() };
         self.store.commit(&turn, &now(at)).unwrap();

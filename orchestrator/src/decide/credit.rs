@@ -91,7 +91,7 @@ fn rests(draft: &Draft<'_, '_>) -> bool {
 
 /// However the rest came to its end, what was told of credit is over with it.
 pub(super) fn tidy(draft: &mut Draft<'_, '_>) {
-    if !rests(draft) {
+    if !rests(draft) && draft.p.roles.iter().any(|role| role.vigil.credit_until.is_some()) {
         for role in &mut draft.p.roles {
             role.vigil.credit_until = None;
         }

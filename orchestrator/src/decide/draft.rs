@@ -13,6 +13,8 @@ use crate::domain::time::{Now, Span, Timestamp};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// What all parts of one decision share.
 pub(super) struct Cursor<'a> {
@@ -34,8 +36,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// A project as this decision has left it so far.
-    pub(super) fn project(&self, id: ProjectId) -> Option<&Project> {
-        self.out.projects.iter().rev().find(|project| project.id == id).or_else(|| self.fleet.project(id))
+    pub(super) fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
+        let decided = self.out.projects.iter().rev().find(|project| project.id == id);
+        decided.or_else(|| self.fleet.shared(id)).cloned()
     }
     /// What has been told in this decision.
     pub(super) fn told(&self) -> &[Signal] {
@@ -63,10 +66,11 @@ impl<'a> Cursor<'a> {
         self.out.tmux.as_ref().unwrap_or(&self.fleet.tmux)
     }
 
-    pub(super) fn order_list_panes(&mut self) {
+    /// Orders something that concerns the fleet as a whole.
+    pub(super) fn order(&mut self, effect: Effect) {
         let id = self.take_id();
         let (source, seen_at) = (self.happened.source, self.happened.seen_at);
-        let (stage, effect) = (Stage::Run, Effect::ListPanes);
+        let stage = Stage::Run;
         self.out.effects.push(Ordered { id, project: None, role: None, stage, source, seen_at, effect });
     }
 
@@ -91,20 +95,41 @@ impl<'a> Cursor<'a> {
 pub(super) struct Draft<'c, 'a> {
     cursor: &'c mut Cursor<'a>,
     /// The project as it will be.
-    pub(super) p: Project,
-    before: Project,
+    pub(super) p: Held,
+    before: Arc<Project>,
+}
+
+/// A project that is copied when it is first changed: most that are looked at stay as they are.
+pub(super) struct Held(Arc<Project>);
+
+impl Deref for Held {
+    type Target = Project;
+    fn deref(&self) -> &Project {
+        &self.0
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Project {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 impl<'c, 'a> Draft<'c, 'a> {
-    pub(super) fn new(cursor: &'c mut Cursor<'a>, project: Project) -> Self {
-        Self { cursor, before: project.clone(), p: project }
+    pub(super) fn new(cursor: &'c mut Cursor<'a>, project: Arc<Project>) -> Self {
+        Self { cursor, before: Arc::clone(&project), p: Held(project) }
     }
 
     /// Hands the result over, if anything changed.
     pub(super) fn close(self) {
-        if self.p != self.before {
-            self.cursor.out.projects.push(self.p);
+        let Held(after) = self.p;
+        if Arc::ptr_eq(&after, &self.before) || after == self.before {
+            return;
         }
+        if !after.same_row(&self.before) {
+            self.cursor.out.rows.insert(after.id);
+        }
+        self.cursor.out.projects.push(after);
     }
 
     pub(super) fn fleet(&self) -> &'a Fleet {
@@ -141,7 +166,8 @@ impl<'c, 'a> Draft<'c, 'a> {
     /// Moves the project, if that is legal, and tells; an illegal move is told as a defect and changes nothing.
     pub(super) fn step(&mut self, event: ProjectEvent, cause: Option<FailureKind>) -> bool {
         let since = self.p.state_since;
-        match self.p.take(event, self.at()) {
+        let at = self.at();
+        match self.p.take(event, at) {
             Ok(moved) => {
                 self.cursor.out.transitions.push(Transition::Project(self.p.id, moved));
                 let after = self.at().since(since);

@@ -26,6 +26,7 @@ mod silence;
 mod slot;
 
 use crate::domain::decision::Decision;
+use crate::domain::effect::Effect;
 use crate::domain::event::{Event, Happened};
 use crate::domain::fleet::Fleet;
 use crate::domain::id::ProjectId;
@@ -77,7 +78,7 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
 
 /// Runs one project's part of a decision, if the project is unfinished.
 fn with(cursor: &mut Cursor<'_>, id: ProjectId, part: impl FnOnce(&mut Draft<'_, '_>)) {
-    let Some(project) = cursor.project(id).cloned() else { return };
+    let Some(project) = cursor.project(id) else { return };
     let mut draft = Draft::new(cursor, project);
     part(&mut draft);
     credit::tidy(&mut draft);
@@ -115,9 +116,10 @@ fn admitted(draft: &mut Draft<'_, '_>) {
 
 /// Looks at everything once, whatever the event sources said or did not say.
 fn sweep(cursor: &mut Cursor<'_>) {
-    cursor.order_list_panes();
+    cursor.order(Effect::ListPanes);
+    cursor.order(Effect::Survey);
     each(cursor, |draft| {
-        observe::look_at_all(draft);
+        observe::look_again(draft);
         silence::sample(draft);
         advance::advance(draft);
     });

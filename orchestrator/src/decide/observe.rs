@@ -222,12 +222,16 @@ pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
     }
 }
 
-/// Looks at all resources of a project that has been launched.
-pub(super) fn look_at_all(draft: &mut Draft<'_, '_>) {
-    let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running);
-    if watched && draft.p.looking.is_none() && draft.p.busy.is_none() {
-        let roles = advance::looks(&draft.p);
-        draft.order_look(None, Effect::Look { roles });
+/// Looks once more where a look has failed.
+pub(super) fn look_again(draft: &mut Draft<'_, '_>) {
+    for index in 0..draft.p.roles.len() {
+        let due = draft.p.roles.get(index).filter(|role| role.look_again && role.looking.is_none());
+        if let Some(name) = due.map(|role| role.name.clone()) {
+            if let Some(role) = draft.p.roles.get_mut(index) {
+                role.look_again = false;
+            }
+            files_touched(draft, &name);
+        }
     }
 }
 

@@ -341,7 +341,12 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
     }
     match slot {
         // A look that failed has found nothing; the next sweep looks again.
-        Slot::ProjectLook | Slot::RoleLook(_) | Slot::Sample(_) => {}
+        Slot::RoleLook(index) => {
+            if let Some(role) = draft.p.roles.get_mut(*index) {
+                role.look_again = true;
+            }
+        }
+        Slot::ProjectLook | Slot::Sample(_) => {}
         Slot::Role(index) => role_effect_failed(draft, *index, failure),
         Slot::Project => project_effect_failed(draft, failure),
     }

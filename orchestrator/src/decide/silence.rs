@@ -46,7 +46,10 @@ pub(super) fn arm(draft: &mut Draft<'_, '_>) {
     let at = draft.at();
     for index in 0..draft.p.roles.len() {
         let due = silence::due(&draft.p, index, &draft.fleet().policy, at);
-        if let Some(role) = draft.p.roles.get_mut(index) {
+        // Asked before it is set: a project that nothing happens to is not copied.
+        if draft.p.roles.get(index).is_some_and(|role| role.vigil.due != due)
+            && let Some(role) = draft.p.roles.get_mut(index)
+        {
             role.vigil.due = due;
         }
     }

@@ -8,6 +8,8 @@ use super::signal::Signal;
 use super::state::{Moved, ProjectState, RoleState};
 use super::time::Timestamp;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A minted move with whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,9 @@ pub enum Transition {
 #[must_use]
 pub struct Decision {
     /// The projects that changed, as they shall be.
-    pub projects: Vec<Project>,
+    pub projects: Vec<Arc<Project>>,
+    /// Those of them of which something changed that is kept; of the others only what is under way did.
+    pub rows: BTreeSet<ProjectId>,
     /// Every state change among them, in order; the only way for a state into the database.
     pub transitions: Vec<Transition>,
     /// What to order from the world, in order.
@@ -43,6 +47,15 @@ impl Decision {
         self.projects.is_empty() && self.effects.is_empty() && self.signals.is_empty() && self.tmux.is_none()
     }
 
+    /// Whether anything of it has to be written.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !self.rows.is_empty()
+            || !self.signals.is_empty()
+            || self.tmux.is_some()
+            || self.effects.iter().any(|ordered| ordered.effect.is_durable())
+    }
+
     /// Appends what a later event of the same turn decided.
     pub fn extend(&mut self, later: Self) {
         for project in later.projects {
@@ -51,6 +64,7 @@ impl Decision {
                 None => self.projects.push(project),
             }
         }
+        self.rows.extend(later.rows);
         self.transitions.extend(later.transitions);
         self.effects.extend(later.effects);
         self.signals.extend(later.signals);

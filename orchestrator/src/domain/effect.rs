@@ -158,6 +158,8 @@ pub enum Effect {
     },
     /// List every pane of the server.
     ListPanes,
+    /// Find out which of the watched worktrees and resources have changed since the last survey.
+    Survey,
 }
 
 /// A file to be written.
@@ -241,7 +243,8 @@ impl Effect {
             | Self::Sample { .. }
             | Self::Collect { .. }
             | Self::Certify { .. }
-            | Self::ListPanes => false,
+            | Self::ListPanes
+            | Self::Survey => false,
         }
     }
 
@@ -263,6 +266,7 @@ impl Effect {
             Self::Certify { .. } => "certify",
             Self::EndSession { .. } => "end_session",
             Self::ListPanes => "list_panes",
+            Self::Survey => "survey",
         }
     }
 }

@@ -12,6 +12,7 @@ use super::state::{ProjectState, SuspendReason};
 use super::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is known of the tmux server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,7 +27,7 @@ pub enum Tmux {
 /// Every unfinished project, and what is known of the world around them.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
-    projects: BTreeMap<ProjectId, Project>,
+    projects: BTreeMap<ProjectId, Arc<Project>>,
     queue: BTreeSet<(Reverse<i32>, ProjectId)>,
     wakes: BTreeSet<(Timestamp, ProjectId)>,
     returning: BTreeSet<(Timestamp, ProjectId)>,
@@ -62,7 +63,8 @@ impl Fleet {
     }
 
     /// Takes a project in, or its new value; one that is settled leaves.
-    pub fn put(&mut self, project: Project) {
+    pub fn put(&mut self, project: impl Into<Arc<Project>>) {
+        let project = project.into();
         if project.is_settled() {
             self.remove(project.id);
         } else {
@@ -72,7 +74,8 @@ impl Fleet {
 
     /// Takes a project in even if it is settled, so that something can be decided about it; the next `put` of a
     /// value that is still settled lets it leave.
-    pub fn recall(&mut self, project: Project) {
+    pub fn recall(&mut self, project: impl Into<Arc<Project>>) {
+        let project = project.into();
         self.remove(project.id);
         if project.state() == ProjectState::Queued {
             self.queue.insert((Reverse(project.spec.priority), project.id));
@@ -89,7 +92,7 @@ impl Fleet {
     }
 
     /// Takes a project out.
-    pub fn remove(&mut self, id: ProjectId) -> Option<Project> {
+    pub fn remove(&mut self, id: ProjectId) -> Option<Arc<Project>> {
         let old = self.projects.remove(&id)?;
         self.queue.remove(&(Reverse(old.spec.priority), id));
         if let Some(since) = old.due_back {
@@ -106,18 +109,24 @@ impl Fleet {
     /// A project, if it is unfinished.
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&Project> {
+        self.projects.get(&id).map(AsRef::as_ref)
+    }
+
+    /// The same, shared: whoever changes it copies it.
+    #[must_use]
+    pub fn shared(&self, id: ProjectId) -> Option<&Arc<Project>> {
         self.projects.get(&id)
     }
 
     /// The unfinished project of that slug.
     #[must_use]
     pub fn of_slug(&self, slug: &str) -> Option<&Project> {
-        self.projects.values().find(|project| project.slug == slug)
+        self.projects().find(|project| project.slug == slug)
     }
 
     /// All unfinished projects in the order of their ids.
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
-        self.projects.values()
+        self.projects.values().map(AsRef::as_ref)
     }
 
     /// Projects that take a slot.

@@ -361,6 +361,19 @@ impl Project {
             || self.roles.iter().any(|role| role.busy.is_some() || role.looking.is_some())
     }
 
+    /// Whether both values have the same row: they differ at most in what is under way, which is only in memory. A
+    /// field counts as kept unless it is named here, so that a new one is never forgotten.
+    #[must_use]
+    pub fn same_row(&self, other: &Self) -> bool {
+        let mut probe = self.clone();
+        (probe.busy, probe.looking, probe.repairs) = (other.busy, other.looking, other.repairs);
+        for (role, of) in probe.roles.iter_mut().zip(&other.roles) {
+            (role.busy, role.looking, role.look_again) = (of.busy, of.looking, of.look_again);
+            role.vigil.sampling = of.vigil.sampling;
+        }
+        probe == *other
+    }
+
     /// Whether its session is confirmed and uncontradicted.
     #[must_use]
     pub fn session_live(&self) -> bool {

@@ -15,6 +15,8 @@ use crate::domain::signal::What;
 use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Asked, Settlement, Store, StoreError, Taken, Turn};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The orchestrator's core over some world.
 pub struct Core<E: Env> {
@@ -22,6 +24,8 @@ pub struct Core<E: Env> {
     fleet: Fleet,
     env: E,
     newest: ProjectId,
+    /// Intents of this process that are open in the outbox.
+    intended: BTreeSet<EffectId>,
     /// Whether memory may differ from the file: nothing is decided before it was read again.
     distrusted: bool,
 }
@@ -52,7 +56,7 @@ impl<E: Env> Core<E> {
         let newest = store.last_project()?;
         let mut fleet = store.load_fleet(policy)?;
         fleet.asked_since = now.at;
-        let mut core = Self { store, fleet, env, newest, distrusted: false };
+        let mut core = Self { store, fleet, env, newest, intended: BTreeSet::new(), distrusted: false };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
             core.turn(first.into_iter().map(happened).collect())?;
@@ -121,7 +125,9 @@ impl<E: Env> Core<E> {
             self.decide(&item.happened, &now, &mut turn.decision);
         }
         for happened in &drained {
-            if let Event::Settled { effect, result, .. } = &happened.event {
+            if let Event::Settled { effect, result, .. } = &happened.event
+                && self.intended.contains(effect)
+            {
                 turn.settled.push(Settlement { effect: *effect, confirmed: result.is_ok() });
             }
             self.decide(happened, &now, &mut turn.decision);
@@ -134,7 +140,12 @@ impl<E: Env> Core<E> {
         if turn.is_empty() && spool.is_empty() {
             return Ok(());
         }
-        self.store.commit(&turn, &now)?;
+        // What only looks at the world is not written: an idle fleet costs no commit.
+        if turn.writes() || !spool.is_empty() {
+            self.store.commit(&turn, &now)?;
+        } else {
+            self.store.still_there()?;
+        }
         self.committed(turn, &spool);
         Ok(())
     }
@@ -150,7 +161,7 @@ impl<E: Env> Core<E> {
 
     fn apply(&mut self, decision: &Decision, now: &Now) {
         for project in &decision.projects {
-            self.fleet.put(project.clone());
+            self.fleet.put(Arc::clone(project));
         }
         if let Some(last) = decision.effects.last() {
             self.fleet.next_effect = EffectId(last.id.0 + 1);
@@ -194,12 +205,20 @@ impl<E: Env> Core<E> {
     /// After the commit: versions follow, effects go out, watches are set, records are consumed.
     fn committed(&mut self, turn: Turn, spool: &[SpoolItem]) {
         for mut project in turn.decision.projects {
-            project.version += 1;
-            self.env.watch(&project);
+            if turn.decision.rows.contains(&project.id) {
+                Arc::make_mut(&mut project).version += 1;
+                self.env.watch(&project);
+            }
             self.fleet.put(project);
+        }
+        for settled in &turn.settled {
+            self.intended.remove(&settled.effect);
         }
         self.consume(spool);
         for ordered in turn.decision.effects {
+            if ordered.effect.is_durable() {
+                self.intended.insert(ordered.id);
+            }
             self.env.submit(ordered);
         }
     }
@@ -235,7 +254,7 @@ impl<E: Env> Core<E> {
         if self.fleet.project(asked.project).is_none() {
             // It may have left the fleet in this very turn: then what was decided is newer than what was read.
             let decided = turn.decision.projects.iter().find(|project| project.id == asked.project).cloned();
-            if let Some(project) = decided.or(ended) {
+            if let Some(project) = decided.or(ended.map(Arc::new)) {
                 self.fleet.recall(project);
             }
         }
@@ -267,6 +286,7 @@ impl<E: Env> Core<E> {
         // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
         fleet.next_effect = fleet.next_effect.max(next);
         self.fleet = fleet;
+        self.intended.clear();
         self.distrusted = false;
         Ok(())
     }

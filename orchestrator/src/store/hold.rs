@@ -78,7 +78,10 @@ impl Store {
 
     /// Whether the path still leads to the file that was opened. Asked before a write and once more after its
     /// commit, so that nothing is done in the world on the strength of a row that nobody will ever read.
-    pub(super) fn still_there(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Vanished`], if it does not.
+    pub fn still_there(&self) -> Result<(), StoreError> {
         let Some(opened) = self.identity else { return Ok(()) };
         let why = match self.ours {
             Some(_) => "it has not been opened again yet",

@@ -35,10 +35,16 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Whether there is nothing to write.
+    /// Whether nothing came of it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.decision.is_empty() && self.settled.is_empty() && self.taken.is_empty()
+    }
+
+    /// Whether there is anything to write. What only looks at the world leaves no trace.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.decision.writes() || !self.settled.is_empty() || !self.taken.is_empty()
     }
 }
 
@@ -74,7 +80,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Seq, StoreError
     let mut last = Seq(0);
     let decision = &turn.decision;
     // Columns before states: the CHECKs that tie a state to its columns hold at every step of the way.
-    for project in &decision.projects {
+    for project in decision.projects.iter().filter(|project| decision.rows.contains(&project.id)) {
         update_project(tx, project)?;
         update_roles(tx, project)?;
     }

@@ -21,6 +21,12 @@ pub fn worktree_linked(path: &Path) -> Result<(), String> {
     }
 }
 
+/// Git's own directory of a worktree, if its link can be read.
+#[must_use]
+pub fn dir_of(path: &Path) -> Option<PathBuf> {
+    linked_git_dir(path).ok()
+}
+
 /// Where the `.git` file of a worktree leads.
 pub(super) fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
     let link = path.join(".git");

@@ -13,7 +13,7 @@
 mod link;
 mod park;
 
-pub use link::worktree_linked;
+pub use link::{dir_of, worktree_linked};
 
 use super::run::{Keep, Run, RunBytes, run_bytes};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage};

@@ -58,6 +58,7 @@ struct World {
     turns: Turns,
     tables: sample::Tables,
     kin: Kin,
+    directories: watches::Directories,
 }
 
 /// Whose turn it is to make a worktree, per repository: git's own `worktree add` is not safe beside another of the
@@ -118,6 +119,7 @@ impl Live {
             turns: Turns::default(),
             tables: sample::Tables::default(),
             kin: Kin::default(),
+            directories: watches::Directories::default(),
         };
         let watches = Watches::start(&world, runtime)?;
         Ok(Self { world, runtime: runtime.clone(), draws, watches })

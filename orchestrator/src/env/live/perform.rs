@@ -36,6 +36,10 @@ pub(super) async fn perform(world: World, ordered: Ordered) {
         tokio::join!(list_panes(&world), remains::look_at_kin(&world));
         return;
     }
+    if ordered.effect == Effect::Survey {
+        super::watches::survey(&world).await;
+        return;
+    }
     let result = dispatch(&world, &ordered).await.map_err(Box::new);
     let Ordered { id, project, role, source, seen_at, .. } = ordered;
     let event = Event::Settled { effect: id, project, role, result };
@@ -118,12 +122,12 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
             remains::end(world, ordered, tokens).await?;
             Ok(Fact::SessionEnded)
         }
-        // Performed above; it answers as a list, not as a settlement.
-        Effect::ListPanes => Err(Failure::of_operation(
+        // Performed above; they answer with events of their own, not with a settlement.
+        Effect::ListPanes | Effect::Survey => Err(Failure::of_operation(
             ordered.stage,
             FailureKind::Io,
             words(ordered),
-            "a list of panes has no settlement",
+            "a list or a survey has no settlement",
         )),
     }
 }

@@ -6,9 +6,12 @@ use super::World;
 use crate::domain::event::{Event, Source};
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
 use crate::domain::project::{Project, Role};
+use crate::env::git;
 use crate::env::process;
 use crate::env::watch::{WatchEvent, Watcher};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
@@ -17,8 +20,20 @@ use tokio::task::JoinHandle;
 
 type Whose = (ProjectId, RoleName);
 
-/// Which directory belongs to whom, and which names in it matter.
-type Directories = Arc<Mutex<BTreeMap<PathBuf, (Whose, Vec<String>)>>>;
+/// A worktree that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    whose: Whose,
+    /// The names in its top directory that matter.
+    names: Vec<String>,
+    /// The files that matter, relative to it.
+    files: Vec<String>,
+    /// What the last survey found of them; none before the first.
+    seen: Option<u64>,
+}
+
+/// Which directory belongs to whom.
+pub(super) type Directories = Arc<Mutex<BTreeMap<PathBuf, Watched>>>;
 
 /// Everything that is watched at the moment.
 pub(super) struct Watches {
@@ -30,7 +45,7 @@ pub(super) struct Watches {
 
 impl Watches {
     pub(super) fn start(world: &World, runtime: &Handle) -> Result<Self, String> {
-        let directories = Directories::default();
+        let directories = Arc::clone(&world.directories);
         let (raw, events) = mpsc::unbounded_channel();
         // notify calls from its own thread and must not be made to wait: the channel is unbounded, and what it holds
         // is bounded by the kernel's own queue (which reports an overflow as a rescan).
@@ -49,9 +64,9 @@ impl Watches {
         for (index, role) in project.roles.iter().enumerate() {
             let whose = (project.id, role.name.clone());
             self.follow_process(world, runtime, &whose, role.process.filter(|_| !over));
-            let names = names(project, index, role);
+            let files = files(project, index, role);
             let worktree = role.worktree.as_ref().filter(|worktree| worktree.ready && !over);
-            self.follow_worktree(&whose, worktree.map(|worktree| world.path(&worktree.path)), names);
+            self.follow_worktree(&whose, worktree.map(|worktree| world.path(&worktree.path)), files);
         }
     }
 
@@ -68,7 +83,7 @@ impl Watches {
         }
     }
 
-    fn follow_worktree(&mut self, whose: &Whose, worktree: Option<PathBuf>, names: Vec<String>) {
+    fn follow_worktree(&mut self, whose: &Whose, worktree: Option<PathBuf>, files: Vec<String>) {
         if self.worktrees.get(whose) == worktree.as_ref() {
             return;
         }
@@ -78,7 +93,10 @@ impl Watches {
             drop(self.watcher.unwatch_dir(&old));
         }
         let Some(worktree) = worktree else { return };
-        lock(&self.directories).insert(worktree.clone(), (whose.clone(), names));
+        let first = |path: &String| path.split('/').next().unwrap_or(path).to_owned();
+        let names = files.iter().map(first).collect();
+        let watched = Watched { whose: whose.clone(), names, files, seen: None };
+        lock(&self.directories).insert(worktree.clone(), watched);
         if let Err(error) = self.watcher.watch_dir(&worktree) {
             // The sweep still looks at it, seconds later rather than at once.
             tracing::warn!(directory = %worktree.display(), %error, "a worktree is not watched");
@@ -87,13 +105,12 @@ impl Watches {
     }
 }
 
-/// The names in the worktree's top directory that matter: resources, and the link to git.
-fn names(project: &Project, index: usize, role: &Role) -> Vec<String> {
-    let first = |path: &str| path.split('/').next().unwrap_or(path).to_owned();
+/// What matters in a worktree: resources, and the link to git.
+fn files(project: &Project, index: usize, role: &Role) -> Vec<String> {
     let mut names = vec!["CLAUDE.md".to_owned(), ".git".to_owned()];
     let wanted = |rule: &&crate::domain::spec::ResourceRule| rule.roles.is_empty() || rule.roles.contains(&role.name);
     if project.role_spec(index).is_some() {
-        names.extend(project.spec.resources.iter().filter(wanted).map(|rule| first(&rule.path)));
+        names.extend(project.spec.resources.iter().filter(wanted).map(|rule| rule.path.clone()));
     }
     names
 }
@@ -125,7 +142,7 @@ async fn tell(world: World, spool: PathBuf, directories: Directories, mut events
                 }
             }
             WatchEvent::DirGone(directory) => {
-                let found = lock(&directories).get(&directory).map(|(whose, _)| whose.clone());
+                let found = lock(&directories).get(&directory).map(|watched| watched.whose.clone());
                 if let Some((project, role)) = found {
                     world.tell(Source::Inotify, Event::FilesTouched { project, role }).await;
                 }
@@ -141,6 +158,88 @@ async fn tell(world: World, spool: PathBuf, directories: Directories, mut events
 fn whose(directories: &Directories, path: &Path) -> Option<Whose> {
     let name = path.file_name()?.to_str()?;
     let directories = lock(directories);
-    let (whose, names) = directories.get(path.parent()?)?;
-    names.iter().any(|known| known == name).then(|| whose.clone())
+    let watched = directories.get(path.parent()?)?;
+    watched.names.iter().any(|known| known == name).then(|| watched.whose.clone())
+}
+
+/// Compares everything that is watched with what the last survey found, by stat alone, and tells whose has changed:
+/// a few microseconds a file, where reading and hashing all of them at every sweep would keep an idle fleet busy.
+pub(super) async fn survey(world: &World) {
+    let directories = Arc::clone(&world.directories);
+    let changed = tokio::task::spawn_blocking(move || {
+        // The stats are taken without the lock: a file system may hang.
+        let known: Vec<(PathBuf, Vec<String>)> =
+            lock(&directories).iter().map(|(path, watched)| (path.clone(), watched.files.clone())).collect();
+        let found: Vec<(PathBuf, u64)> =
+            known.into_iter().map(|(path, files)| (path.clone(), signature(&path, &files))).collect();
+        let mut directories = lock(&directories);
+        let mut changed = Vec::new();
+        for (path, now) in found {
+            if let Some(watched) = directories.get_mut(&path)
+                && watched.seen.replace(now) != Some(now)
+            {
+                changed.push(watched.whose.clone());
+            }
+        }
+        changed
+    });
+    match changed.await {
+        Ok(changed) => {
+            for (project, role) in changed {
+                world.tell(Source::Sweep, Event::FilesTouched { project, role }).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the survey of the worktrees ended"),
+    }
+}
+
+/// What stat tells of a worktree, of its files and of git's part of it. The change time cannot be set back, so no
+/// change of a content goes unseen.
+fn signature(worktree: &Path, files: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut note = |path: &Path| match path.symlink_metadata() {
+        Ok(about) => {
+            (about.dev(), about.ino(), about.mode(), about.size()).hash(&mut hasher);
+            (about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()).hash(&mut hasher);
+        }
+        Err(error) => error.raw_os_error().hash(&mut hasher),
+    };
+    files.iter().for_each(|file| note(&worktree.join(file)));
+    if let Some(git_dir) = git::dir_of(worktree) {
+        // The directory itself changes with every command; what matters is whether it is there, and a lock in it.
+        note(&git_dir.join("gitdir"));
+        note(&git_dir.join("locked"));
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_of_a_file_is_another_signature() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("CLAUDE.md");
+        let files = ["CLAUDE.md".to_owned(), "sub/other".to_owned()];
+        let mut seen = vec![signature(dir.path(), &files)];
+        let mut look = || {
+            let now = signature(dir.path(), &files);
+            assert!(!seen.contains(&now));
+            seen.push(now);
+        };
+        std::fs::write(&file, "one").expect("written");
+        look();
+        // Of the same size, by another file in its place.
+        std::fs::write(dir.path().join("new"), "two").expect("written");
+        std::fs::rename(dir.path().join("new"), &file).expect("renamed");
+        look();
+        std::fs::create_dir(dir.path().join("sub")).expect("a directory");
+        std::fs::write(dir.path().join("sub/other"), "x").expect("written");
+        look();
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::create_dir(&file).expect("a directory in its place");
+        look();
+        assert_eq!(signature(dir.path(), &files), seen[4], "nothing has changed since");
+    }
 }
