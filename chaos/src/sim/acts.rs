@@ -223,7 +223,7 @@ impl World {
         self.spool.insert(name.clone(), SpoolItem { name, happened, usable: true });
         for life in self.living() {
             let after = self.takes(59, 300);
-            self.tell(life, after, Source::Inotify, Event::SpoolTouched);
+            self.tell(life, after, Source::Spool, Event::SpoolTouched);
         }
         true
     }

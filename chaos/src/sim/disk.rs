@@ -6,6 +6,7 @@
 
 use orchestrator::domain::effect::RoleLook;
 use orchestrator::domain::event::{FileFound, FileIs, RoleFound};
+use orchestrator::validate::judge;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A worktree.
@@ -29,6 +30,8 @@ pub struct Tree {
     pub temporary: bool,
     /// Commits made in it.
     pub commits: u32,
+    /// Whether something in it is not committed.
+    pub dirty: bool,
 }
 
 /// All worktrees and branches.
@@ -73,6 +76,7 @@ impl Disk {
             files: BTreeMap::new(),
             temporary: false,
             commits: 0,
+            dirty: false,
         };
         self.trees.insert(path.to_owned(), tree);
     }
@@ -82,6 +86,14 @@ impl Disk {
         self.trees.remove(path);
     }
 
+    /// Somebody makes the directory anew, with a CLAUDE.md of theirs: it is no worktree, and nobody watches it.
+    pub fn remake(&mut self, path: &str) {
+        self.inodes += 1;
+        let Some(tree) = self.trees.get_mut(path) else { return };
+        (tree.there, tree.filled, tree.inode) = (true, false, self.inodes);
+        tree.files = [("CLAUDE.md".to_owned(), FileIs::Regular(judge::pin_of(b"another\n")))].into();
+    }
+
     /// Looks at one role's worktree and files.
     #[must_use]
     pub fn look(&self, look: &RoleLook) -> RoleFound {
@@ -89,8 +101,8 @@ impl Disk {
         let worktree = match tree {
             None => Some("it is not there".to_owned()),
             Some(tree) if !tree.there => Some("its directory is gone".to_owned()),
+            // Whatever branch an agent has checked out in it, it is a worktree.
             Some(tree) if !tree.filled || tree.initializing => Some("git has not finished making it".to_owned()),
-            Some(tree) if tree.branch != look.branch => Some(format!("it is on {}", tree.branch)),
             Some(_) => None,
         };
         let is = |path: &String| {

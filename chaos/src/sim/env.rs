@@ -104,7 +104,11 @@ impl Env for SimEnv {
 
     fn consume(&mut self, item: &SpoolItem) {
         if !self.gate.is_struck() {
-            self.world.borrow_mut().spool.remove(&item.name);
+            let mut world = self.world.borrow_mut();
+            world.spool.remove(&item.name);
+            // inotify tells of what is taken away as of what is put there.
+            let after = world.takes(59, 300);
+            world.tell(self.life, after, Source::Spool, Event::SpoolTouched);
         }
     }
 }

@@ -237,7 +237,8 @@ impl World {
             }
             Kind::PaneHusk | Kind::PidReuse => 9,
             Kind::EventDrop => {
-                self.deaf_sources.extend([Source::Pidfd, Source::Inotify, Source::Control]);
+                // The spool is watched by inotify too.
+                self.deaf_sources.extend([Source::Pidfd, Source::Inotify, Source::Spool, Source::Control]);
                 9
             }
             _ => return self.change_agent(planned, target, number, lasts),

@@ -6,7 +6,7 @@ use super::kernel::Program;
 use super::perform::failed;
 use super::world::World;
 use crate::witness::Fact;
-use orchestrator::domain::effect::{FileToWrite, Ordered, Way};
+use orchestrator::domain::effect::{Effect, FileToWrite, Ordered, Way};
 use orchestrator::domain::event::{Fact as Done, FileIs};
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program as Failed, Stderr};
 use orchestrator::domain::id::ProcessId;
@@ -18,19 +18,27 @@ use orchestrator::validate::judge;
 const GIT_HANGS: u8 = 10;
 
 impl World {
-    pub(super) fn worktree(&mut self, id: u64, stage: u8, ordered: &Ordered, path: &str, branch: &str) -> Next {
+    pub(super) fn worktree(&mut self, id: u64, stage: u8, ordered: &Ordered) -> Next {
+        let Effect::EnsureWorktree { path, branch, park, .. } = &ordered.effect else { return Next::Silent };
         match stage {
             0 => {
                 match self.disk.tree(path) {
-                    Some(tree) if tree.there && tree.filled && !tree.initializing && tree.branch == branch => {
+                    Some(tree) if tree.there && tree.filled && !tree.initializing && tree.branch == *branch => {
                         return Next::Over(Ok(Done::WorktreeReady {
                             head_sha: "f00d".to_owned(),
                             created: false,
                             parked: Vec::new(),
                         }));
                     }
-                    // A husk of ours, or one that is registered and gone: it goes, and is made again.
-                    Some(_) => self.disk.unregister(path),
+                    // A husk of ours, or one that is registered and gone: it goes, and is made again. What else is there is
+                    // somebody's work: it is moved aside, and what is made in its place says so.
+                    Some(tree) => {
+                        let parked = tree.there && !tree.initializing;
+                        self.disk.unregister(path);
+                        if let Some(job) = self.jobs.get_mut(&id) {
+                            job.parked = parked.then(|| park.to_owned());
+                        }
+                    }
                     None => {}
                 }
                 Next::Go(self.takes(1_000, 4_000))
@@ -47,7 +55,8 @@ impl World {
                     tree.initializing = false;
                 }
                 self.git_ends(id);
-                Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked: Vec::new() }))
+                let parked = self.jobs.get_mut(&id).and_then(|job| job.parked.take()).into_iter().collect();
+                Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked }))
             }
             _ => {
                 self.git_ends(id);
@@ -114,6 +123,7 @@ impl World {
         tree.temporary = false;
         let mut parked = Vec::new();
         let mut first = None;
+        let mut written = false;
         for file in files {
             let pin = judge::pin_of(file.content.as_bytes());
             let there = tree.files.get(&file.path);
@@ -124,15 +134,20 @@ impl World {
                         parked.push(format!("{park}/{}", file.path));
                     }
                     tree.files.insert(file.path.clone(), FileIs::Regular(pin.clone()));
+                    written = true;
                 }
                 (Way::IfMissing | Way::MergeHooks, Some(_)) => {}
                 (Way::IfMissing | Way::MergeHooks, None) => {
+                    written = true;
                     tree.files.insert(file.path.clone(), FileIs::Regular(pin.clone()));
                 }
             }
             first.get_or_insert(pin);
         }
-        self.touched(path);
+        // What is right already is not written again.
+        if written {
+            self.touched(path);
+        }
         if let (Some(project), Some(role)) = (ordered.project, ordered.role.clone()) {
             self.witness(Fact::Fit { project, role });
         }

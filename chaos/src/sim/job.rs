@@ -40,6 +40,8 @@ pub struct Job {
     pub ghost: bool,
     /// Whether what it was to make was there already.
     pub adopted: bool,
+    /// Where it has put what stood in its way.
+    pub parked: Option<String>,
     /// The git that works for it.
     pub git: Option<ProcessId>,
     /// Processes that it is ending.
@@ -88,6 +90,7 @@ impl World {
             waits: Waits::Time,
             ghost: false,
             adopted: false,
+            parked: None,
             git: None,
             left: Vec::new(),
             ended: 0,
@@ -217,7 +220,7 @@ impl World {
     pub(super) fn lost(&mut self, id: u64) {
         let Some(job) = self.jobs.get(&id) else { return };
         let reason = "the connection to tmux was lost: server exited unexpectedly";
-        let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, Ending::Reason(reason.to_owned()));
+        let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, Ending::Lost(reason.to_owned()));
         self.settle(id, Err(Box::new(failure)));
     }
 
@@ -228,7 +231,7 @@ impl World {
             Waits::Time => {}
             Waits::Link => {
                 let reason = "the connection to tmux was lost: tmux could not be reached in time";
-                let ending = Ending::Reason(reason.to_owned());
+                let ending = Ending::Lost(reason.to_owned());
                 let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, ending);
                 self.settle(id, Err(Box::new(failure)));
             }

@@ -5,6 +5,7 @@ use super::agent::Agent;
 use super::faults::Armed;
 use super::job::{Next, tmux_failure, words};
 use super::kernel::{Mark, Program};
+use super::tmux::Server;
 use super::world::World;
 use crate::truth::Incarnation;
 use crate::witness::Fact;
@@ -24,6 +25,13 @@ fn refused(ordered: &Ordered, message: &str) -> Next {
     Next::Over(Err(Box::new(failure)))
 }
 
+/// The connection went while something was asked: nobody can tell whether it was done (T8).
+fn connection_lost(ordered: &Ordered) -> Next {
+    let reason = "the connection to tmux was lost: server exited unexpectedly";
+    let failure = tmux_failure(ordered, FailureKind::SubprocessFailed, Ending::Lost(reason.to_owned()));
+    Next::Over(Err(Box::new(failure)))
+}
+
 pub(super) fn failed(ordered: &Ordered, kind: FailureKind, why: &str) -> Next {
     Next::Over(Err(Box::new(Failure::of_operation(ordered.stage, kind, words(ordered), why))))
 }
@@ -36,7 +44,7 @@ impl World {
         match (&ordered.effect, stage) {
             (Effect::Preflight { .. }, 0) => Next::Go(self.takes(3_000, 8_000)),
             (Effect::Preflight { .. }, _) => self.preflight(&ordered),
-            (Effect::EnsureWorktree { path, branch, .. }, _) => self.worktree(id, stage, &ordered, path, branch),
+            (Effect::EnsureWorktree { .. }, _) => self.worktree(id, stage, &ordered),
             (Effect::EnsureFiles { worktree, files, park }, _) => self.files(stage, &ordered, worktree, files, park),
             (Effect::Look { .. } | Effect::Certify { .. }, 0) => Next::Go(self.takes(100, 600)),
             (Effect::Look { roles }, _) => {
@@ -47,7 +55,20 @@ impl World {
             // Everything below asks tmux: a connection first, then a message that the server reads in its time.
             (_, 0) => Next::Link,
             (_, 1) => Next::Tmux,
+            // What ends or doubles something asks first (T7, T8): a question that is answered late does nothing more.
             (Effect::EndRemains { tokens }, 2) => {
+                let named = |server: &Server| tokens.iter().any(|token| server.named(token).is_some());
+                if self.server.as_ref().is_some_and(named) { Next::Tmux } else { Next::Skip(3, 20) }
+            }
+            (Effect::EndSession { session, token, .. }, 2) => {
+                if self.is_ours(session, token) {
+                    Next::Tmux
+                } else {
+                    Next::Skip(3, 20)
+                }
+            }
+            (Effect::Respawn { pane: Some(_), .. }, 2) => Next::Tmux,
+            (Effect::EndRemains { tokens }, 3) => {
                 let server = self.server.as_ref();
                 let named = tokens.iter().filter_map(|token| server.and_then(|server| server.named(token)));
                 let names: Vec<String> = named.map(ToOwned::to_owned).collect();
@@ -56,7 +77,7 @@ impl World {
                 }
                 self.terminate(id, tokens)
             }
-            (Effect::EndRemains { tokens }, 3) => {
+            (Effect::EndRemains { tokens }, 4) => {
                 let ended = self.kill_left(id);
                 Next::Over(Ok(Done::RemainsEnded { tokens: tokens.clone(), ended }))
             }
@@ -64,7 +85,7 @@ impl World {
                 self.create_session(id, &ordered, session, token, launches)
             }
             (Effect::EnsureSession { launches, .. }, 3) => self.session_up(id, &ordered, launches),
-            (Effect::Respawn { session, pane, old_token, launch, .. }, 2) => {
+            (Effect::Respawn { session, pane, old_token, launch, .. }, 2 | 3) => {
                 self.respawn(&ordered, session, pane.as_deref(), old_token.as_ref(), launch)
             }
             (Effect::HandBrief { pane, line, .. } | Effect::Nudge { pane, line }, _) => {
@@ -73,12 +94,8 @@ impl World {
             (Effect::Sample { pane, process }, _) => self.sample(&ordered, pane, *process),
             (Effect::Collect { .. }, 2) => Next::Go(self.takes(300, 2_500)),
             (Effect::Collect { .. }, _) => self.collect(&ordered),
-            (Effect::EndSession { session, token, tokens }, 2) => {
-                let server = self.server.as_ref();
-                let ours = server
-                    .and_then(|server| server.session(session))
-                    .is_some_and(|found| found.token.as_ref() == Some(token));
-                if ours {
+            (Effect::EndSession { session, token, tokens }, 3) => {
+                if self.is_ours(session, token) {
                     self.session_ends(session);
                 }
                 self.terminate(id, tokens)
@@ -96,6 +113,12 @@ impl World {
                 _,
             ) => Next::Silent,
         }
+    }
+
+    /// Whether the session of that name carries that token.
+    fn is_ours(&self, session: &str, token: &Token) -> bool {
+        let found = self.server.as_ref().and_then(|server| server.session(session));
+        found.is_some_and(|found| found.token.as_ref() == Some(token))
     }
 
     fn preflight(&mut self, ordered: &Ordered) -> Next {
@@ -129,8 +152,9 @@ impl World {
     fn certify(&mut self, roles: &[RoleLook]) -> Next {
         let found: Vec<_> = roles.iter().map(|look| self.disk.look(look)).collect();
         let head = |look: &RoleLook| {
-            let commits = self.disk.tree(&look.worktree).map_or(0, |tree| tree.commits);
-            Head { role: look.role.clone(), sha: format!("{commits:040x}"), dirty: false }
+            let tree = self.disk.tree(&look.worktree);
+            let (commits, dirty) = tree.map_or((0, false), |tree| (tree.commits, tree.dirty));
+            Head { role: look.role.clone(), sha: format!("{commits:040x}"), dirty }
         };
         let sound = roles.iter().zip(&found).filter(|(_, found)| found.worktree.is_none());
         let heads = sound.map(|(look, _)| head(look)).collect();
@@ -248,7 +272,7 @@ impl World {
 
     fn session_up(&mut self, id: u64, ordered: &Ordered, launches: &[Launch]) -> Next {
         let Some(server) = &self.server else {
-            return refused(ordered, "the connection to tmux was lost: server exited unexpectedly");
+            return connection_lost(ordered);
         };
         let (answers, seen) = (server.id, server.list());
         let up = |launch: &Launch| {
@@ -292,7 +316,11 @@ impl World {
             }
             Some(_) => return refused(ordered, "the pane is not the one that was asked for"),
             None => match self.open_pane(session, launch) {
-                Some(id) => id,
+                // A new window is a change of which the server notifies; a pane that is used again is none (T25).
+                Some(id) => {
+                    self.sessions_changed();
+                    id
+                }
                 None => return refused(ordered, "can't find session"),
             },
         };
@@ -305,6 +333,9 @@ impl World {
         let Some(found) = self.server.as_mut().and_then(|server| server.pane_mut(pane)) else {
             return refused(ordered, &format!("can't find pane: {pane}"));
         };
+        if found.end.is_some() {
+            return refused(ordered, "the pane takes no input (dead, input off: 1 0)");
+        }
         match stage {
             2 => {
                 found.typed = None;
@@ -319,7 +350,11 @@ impl World {
         let process = found.process;
         let spoiled = ordered.project.and_then(|project| self.spoiled(project, "enter")).is_some();
         let found = self.server.as_mut().and_then(|server| server.pane_mut(pane));
-        let typed = found.filter(|found| !found.copy_mode && !spoiled).and_then(|found| found.typed.take());
+        let typed = found.filter(|_| !spoiled).and_then(|found| {
+            // Enter would be lost in copy mode (T15), so that is left first.
+            found.copy_mode = false;
+            found.typed.take()
+        });
         let brief = matches!(ordered.effect, Effect::HandBrief { .. });
         if typed.is_some() {
             self.hears(process, if brief { Heard::Brief } else { Heard::Nudge });
@@ -344,7 +379,7 @@ impl World {
             return Next::Silent;
         };
         let Some(server) = &mut self.server else {
-            return refused(ordered, "the connection to tmux was lost: server exited unexpectedly");
+            return connection_lost(ordered);
         };
         let server_changed = known.is_some_and(|known| known != server.id);
         let found = server.session(session).filter(|_| !server_changed);

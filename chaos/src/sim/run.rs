@@ -337,7 +337,7 @@ impl Sim {
                 for life in lives {
                     let after = world.takes(100, 2_000);
                     let event = orchestrator::domain::event::Event::SpoolTouched;
-                    world.tell(life, after, orchestrator::domain::event::Source::Inotify, event);
+                    world.tell(life, after, orchestrator::domain::event::Source::Spool, event);
                 }
             }
             Err(error) => self.outcome.broke = Some(format!("enqueue: {error}")),

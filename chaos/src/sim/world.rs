@@ -418,7 +418,7 @@ impl World {
     }
 
     /// Deals with an event that is the world's own affair.
-    pub(super) fn happen(&mut self, what: Ev) {
+    pub fn happen(&mut self, what: Ev) {
         match what {
             Ev::Step { job, stage } => self.step(job, stage),
             Ev::Deadline { job, stage } => self.late(job, stage),

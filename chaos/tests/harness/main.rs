@@ -1,6 +1,7 @@
 //! The harness against the real thing: `orch serve`, tmux, git, files and processes.
 
 mod command_line;
+mod conformance;
 mod ground;
 mod live;
 mod sim;

@@ -154,6 +154,14 @@ impl Watcher {
         Ok(())
     }
 
+    /// Whether this directory was watched and [`WatchEvent::DirGone`] since: [`Watcher::watch_dir`] is due once it is
+    /// back.
+    #[must_use]
+    pub fn is_gone(&self, dir: &Path) -> bool {
+        let table = locked(&self.table);
+        table.names.get(dir).and_then(|(real, _)| table.dirs.get(real)).is_some_and(|known| known.gone)
+    }
+
     /// Takes back one [`Watcher::watch_dir`] of the same name; the last one ends the watch. Unknown names are ignored.
     ///
     /// # Errors

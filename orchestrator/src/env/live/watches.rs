@@ -85,6 +85,11 @@ impl Watches {
 
     fn follow_worktree(&mut self, whose: &Whose, worktree: Option<PathBuf>, files: Vec<String>) {
         if self.worktrees.get(whose) == worktree.as_ref() {
+            // One that was removed and is there again under its path is another directory, which nobody watches.
+            if let Some(worktree) = worktree.filter(|worktree| self.watcher.is_gone(worktree)) {
+                // Not there yet: the sweep looks at it until it is.
+                drop(self.watcher.watch_dir(&worktree));
+            }
             return;
         }
         if let Some(old) = self.worktrees.remove(whose) {
