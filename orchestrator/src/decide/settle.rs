@@ -362,6 +362,10 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
     let unanswered = failure.program == Program::Tmux && matches!(failure.ending, Ending::Lost(_));
     let asked_again = draft.p.state() != ProjectState::Suspended || sight::is_lost(draft);
     if role.state() == RoleState::Dead && asked_again && (unanswered || sight::outcome_unknown(draft, failure)) {
+        // An attempt that is already making things ready waited for nothing but this.
+        if draft.p.state() == ProjectState::Provisioning {
+            advance::advance(draft);
+        }
         return;
     }
     match role.state() {
