@@ -199,3 +199,50 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     assert_eq!(stories[0].1.len(), 2);
     assert!(stories.iter().all(|story| *story == stories[0]));
 }
+
+fn reset(story: &mut Story) {
+    let now = orchestrator::env::Env::now(story.core.env());
+    let kind = orchestrator::domain::request::RequestKind::BreakerReset;
+    story.core.store().request(None, kind, &now).expect("recorded");
+    story.core.env().push(Span(1), Source::Spool, Event::SpoolTouched);
+    story.run(SECOND);
+}
+
+/// An operator's reset closes it, lets the queue go on, and forgets what it had counted: also over a restart, and for
+/// whoever reads the store.
+#[test]
+fn an_operator_resets_it() {
+    for restart in [false, true] {
+        let (mut story, _, _) = opened();
+        let waits = story.enqueue(&spec("P7", &["r7"]));
+        story.run(SECOND);
+        assert_eq!(state(&story, waits.0), Some(ProjectState::Queued));
+        reset(&mut story);
+        assert_eq!(moves(&story), [(BreakerState::Open, 6), (BreakerState::Closed, 0)]);
+        assert_eq!(state(&story, waits.0), Some(ProjectState::Running), "the queue goes on");
+        if restart {
+            story.restart(policy());
+            story.run(SECOND);
+        }
+        let at = story.core.env().at;
+        assert_eq!(story.core.store().fleet_breaker(at, WINDOW).expect("read"), (false, 0), "restart: {restart}");
+        contain(&mut story, 7);
+        assert_eq!(moves(&story).len(), 2, "the sixth counts no more: this is the first");
+        let at = story.core.env().at;
+        assert_eq!(story.core.store().fleet_breaker(at, WINDOW).expect("read"), (false, 1));
+    }
+}
+
+#[test]
+fn a_reset_of_what_has_counted_nothing_is_refused() {
+    let mut story = six();
+    reset(&mut story);
+    let refused = |entry: &&orchestrator::domain::signal::Entry| {
+        entry.signal.project_id.is_none() && matches!(entry.signal.what, What::RequestRefused { .. })
+    };
+    assert_eq!((story.told.iter().filter(refused).count(), moves(&story)), (1, Vec::new()));
+    assert_eq!(story.core.store().untaken_requests(9).expect("read"), Vec::new(), "it is taken");
+    let now = orchestrator::env::Env::now(story.core.env());
+    let kind = orchestrator::domain::request::RequestKind::Cancel;
+    assert!(story.core.store().request(None, kind, &now).is_err(), "nothing else can be asked of the fleet");
+}

@@ -409,3 +409,67 @@ fn repeated_events_change_nothing() {
     }
     assert_eq!((story.project().cloned(), story.told.len()), (before, told));
 }
+
+/// What comes of asking over a connection that is being lost.
+fn cut() -> Failure {
+    Failure {
+        program: Program::Tmux,
+        ending: Ending::Lost("server exited unexpectedly".to_owned()),
+        ..Failure::of_operation(Stage::Run, FailureKind::SubprocessFailed, vec!["collect".to_owned()], "")
+    }
+}
+
+/// A killed server takes its agents along, and the end of one is noticed first: what is left of it is asked over the
+/// dying connection, and nothing may be concluded from that answer.
+#[test]
+fn a_servers_death_that_is_first_seen_as_an_agents_is_charged_to_nobody() {
+    for loss_first in [false, true] {
+        let mut story = running();
+        story.core.env().script.failures.insert("collect", vec![cut()]);
+        story.core.env().end_agent("developer", DEAD);
+        if loss_first {
+            let lost = Event::TmuxLost { reason: "server exited unexpectedly".to_owned() };
+            story.core.env().push(Span(300), Source::Control, lost);
+        }
+        story.run(Span::from_millis(5));
+        assert_eq!((state(&story), role(&story, "developer")), (Some(ProjectState::Running), RoleState::Dead));
+        story.core.env().kill_server();
+        story.run(SECOND * 2);
+        assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Running), 0), "{loss_first}");
+        assert_eq!(count(&story, |what| matches!(what, What::ServerDied { sessions: 1, .. })), 1);
+        assert_eq!(story.project().map(|project| project.epoch), Some(Epoch(2)));
+    }
+}
+
+/// The same server answers again: the question is asked once more.
+#[test]
+fn a_death_whose_explanation_was_lost_with_the_connection_is_explained_by_the_next_list() {
+    let mut story = running();
+    story.core.env().script.failures.insert("collect", vec![cut()]);
+    story.core.env().end_agent("developer", DEAD);
+    story.run(Span::from_millis(5));
+    story.core.env().hang();
+    story.run(SECOND);
+    assert_eq!((role(&story, "developer"), count(&story, started)), (RoleState::Dead, 0));
+    story.core.env().heal();
+    story.run(SECOND);
+    assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Running), 1));
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (2, 1));
+    let killed =
+        |what: &What| matches!(what, What::DeathExplained { failure } if failure.kind == FailureKind::AgentKilled);
+    assert_eq!(count(&story, killed), 1);
+}
+
+/// ... or it was lost with the orchestrator, between the two turns.
+#[test]
+fn a_death_whose_explanation_was_lost_with_the_orchestrator_is_explained_by_the_next() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    let until = story.core.env().at + Span(500);
+    assert!(story.step(until));
+    assert_eq!(role(&story, "developer"), RoleState::Dead);
+    story.restart(Policy::default());
+    story.run(SECOND * 2);
+    assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Running), 1));
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (2, 1));
+}

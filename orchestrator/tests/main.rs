@@ -7,6 +7,7 @@ mod fleet;
 mod flows;
 mod hooks;
 mod incidents;
+mod late;
 mod older_store;
 mod one_writer;
 mod operator;

@@ -1,11 +1,13 @@
 //! One writer and its store (G10, G15), with real processes: `orch serve` twice on one installation, one that was
-//! overtaken while it was stopped, and one whose database vanishes.
+//! overtaken while it was stopped, one that was killed and whose lock outlives it, and one whose database vanishes.
 
+use crate::tmux_trouble::{agent, enqueue};
 use orchestrator::config::Home;
 use orchestrator::domain::id::{ProcessId, Seq};
 use orchestrator::domain::time::Timestamp;
 use orchestrator::runtime;
 use orchestrator::store::{LeaseRow, Mode, Store};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, WaitIdOptions, kill_process, waitid};
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -90,13 +92,18 @@ fn command(home: &Home) -> Command {
     command
 }
 
-pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    until_or(|| what.to_owned(), found)
+}
+
+/// Like [`until`]; what is missing is said only when it is.
+pub(crate) fn until_or<T>(what: impl Fn() -> String, mut found: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(Instant::now() < end, "{what}");
+        assert!(Instant::now() < end, "{}", what());
         std::thread::yield_now();
     }
 }
@@ -178,4 +185,116 @@ fn a_database_that_vanishes_is_told_and_taken_back() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("the store works again").count(), 1, "{said}");
     assert!(read(home).0.released);
+}
+
+/// Locks the installation as a child of a killed one does that has not come to its exec: it has the descriptor still.
+fn held(home: &Home) -> std::fs::File {
+    let file = std::fs::OpenOptions::new().write(true).open(home.run_dir().join("serve.lock")).expect("a lock");
+    flock(&file, FlockOperation::NonBlockingLockExclusive).expect("locked");
+    file
+}
+
+fn killed(home: &Home) -> Pid {
+    let mut first = serving(home);
+    let pid = first.pid();
+    kill_process(pid, Signal::KILL).expect("killed");
+    first.0.wait().expect("waited for");
+    pid
+}
+
+#[test]
+fn the_lock_of_a_dead_holder_is_waited_for_and_its_end_is_taken() {
+    let place = installation();
+    let home = &place.home;
+    killed(home);
+    let lock = held(home);
+    let second = Serving(command(home).spawn().expect("started"));
+    let opened = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", second.0.id())).ok()?.flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).find(|path| path.ends_with("serve.lock"))
+    };
+    until("it has come to the lock", opened);
+    drop(lock);
+    let pid = format!("\"pid\":{}", second.0.id());
+    let says = || std::fs::read_to_string(home.run_dir().join("serve.json")).ok();
+    until("it serves", || says().filter(|said| said.contains(&pid)).map(drop));
+}
+
+#[test]
+fn a_lock_that_outlives_its_dead_holder_for_long_is_refused_by_the_holders_name() {
+    let place = installation();
+    let home = &place.home;
+    let dead = killed(home);
+    let _lock = held(home);
+    let started = Instant::now();
+    let mut second = Serving(command(home).spawn().expect("started"));
+    let (said, code) = second.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains(&format!("(pid {})", dead.as_raw_nonzero())), "{said}");
+    assert!(started.elapsed() >= Duration::from_secs(2), "it was patient");
+}
+
+/// A tmux that writes down every byte its control clients are told, on the way to them.
+fn recording(home: &Home) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (program, record) = (home.dir().join("tmux.sh"), home.dir().join("told"));
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -C '*) tee -a {} | tmux \"$@\" ;; *) exec tmux \"$@\" ;; esac\n",
+        record.display()
+    );
+    std::fs::write(&program, text).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("set");
+    std::fs::write(home.dir().join("config.toml"), format!("tmux = \"{}\"\n", program.display())).expect("written");
+    record
+}
+
+/// Whoever was overtaken does not say one more word to tmux: the world belongs to somebody else.
+#[test]
+fn who_was_overtaken_says_nothing_more_to_tmux() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    let record = recording(home);
+    enqueue(home, dir.path());
+    let mut first = serving(home);
+    let agent = agent(home, 1);
+    let tee = until("the record is kept", || {
+        let writes = |pid: &Pid| {
+            std::fs::read(format!("/proc/{}/comm", pid.as_raw_nonzero())).is_ok_and(|name| name == b"tee\n")
+        };
+        naming(&record.display().to_string()).into_iter().find(writes)
+    });
+    let tee = format!("/proc/{}", tee.as_raw_nonzero());
+    let mut store = Store::open(&home.db(), Mode::Existing).expect("opened");
+    store.set_busy_timeout(Duration::from_millis(10)).expect("set");
+    let other = ProcessId { pid: std::process::id(), start: 1 };
+    until("the lease can be taken", || {
+        kill_process(first.pid(), Signal::STOP).expect("stopped");
+        waitid(rustix::process::WaitId::Pid(first.pid()), WaitIdOptions::STOPPED).expect("it is stopped");
+        let taken = store.take_lease(other, Timestamp(5), None);
+        if taken.is_err() {
+            kill_process(first.pid(), Signal::CONT).expect("continued");
+        }
+        taken.ok()
+    });
+    // What was said before is on record once nothing is under way to the one who keeps it, and that one waits.
+    let pipe = std::fs::File::open(format!("{tee}/fd/0")).expect("its input");
+    let before = until("all of it is on record", || {
+        let state = std::fs::read_to_string(format!("{tee}/stat")).expect("it lives");
+        let waits = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
+        let empty = rustix::io::ioctl_fionread(&pipe).expect("asked") == 0;
+        (waits && empty).then(|| std::fs::read(&record).expect("a record"))
+    });
+    drop(pipe);
+    assert!(String::from_utf8_lossy(&before).contains("list-panes"), "it had something to say");
+    // It wakes with work to do: its agent has ended.
+    let agent = Pid::from_raw(i32::try_from(agent).expect("a pid")).expect("a pid");
+    kill_process(agent, Signal::KILL).expect("killed");
+    kill_process(first.pid(), Signal::CONT).expect("continued");
+    let (said, code) = first.end();
+    assert_eq!(code, Some(3), "{said}");
+    until("the record is closed", || (!std::path::Path::new(&tee).exists()).then_some(()));
+    let after = std::fs::read(&record).expect("a record");
+    let more = String::from_utf8_lossy(after.get(before.len()..).unwrap_or_default()).into_owned();
+    assert_eq!(more, "", "nothing was said after");
 }

@@ -300,8 +300,9 @@ impl World {
                 sample.cpu_ticks += self.at.0 * percent / 1_000_000;
                 Fact::Sampled(sample)
             }
-            Effect::Collect { session, session_token, process, started_at, server, .. } => {
-                let agent = self.agents.iter().find(|agent| Some(agent.process) == *process);
+            Effect::Collect { session, session_token, pane, process, started_at, server, .. } => {
+                let in_pane = |agent: &&Agent| process.is_none() && pane.as_ref() == Some(&agent.pane);
+                let agent = self.agents.iter().find(|agent| Some(agent.process) == *process || in_pane(agent));
                 Fact::Collected(Box::new(Remains {
                     pane: agent.map_or(PaneEnd::Gone, |agent| agent.end),
                     session_present: self.sessions.get(session) == Some(session_token),

@@ -1,8 +1,9 @@
 //! What is not ours on our socket and beside us: foreign sessions are never touched, git processes of a killed
-//! `orch serve` are ended by their mark and nobody else's are, and a wiped orphan does not outlive its project.
+//! `orch serve` are ended by their mark and nobody else's are, and an agent's child that has wiped its environment does not
+//! outlive the agent's incarnation.
 
 use crate::one_writer::{ORCH, installation, serving, until};
-use crate::tmux_trouble::{agent, count, enqueue, told};
+use crate::tmux_trouble::{WORKER, agent, count, enqueue, enqueue_agent, told};
 use orchestrator::config::Home;
 use orchestrator::domain::failure::FailureKind;
 use orchestrator::domain::signal::What;
@@ -20,7 +21,7 @@ impl Drop for Ours {
     }
 }
 
-fn tmux(home: &Home, arguments: &[&str]) -> String {
+pub(crate) fn tmux(home: &Home, arguments: &[&str]) -> String {
     let socket = home.socket(std::env::var_os("XDG_RUNTIME_DIR").as_deref()).expect("a socket");
     let mut command = Command::new("timeout");
     command.args(["20", "tmux", "-f", "/dev/null", "-S"]).arg(socket).args(arguments);
@@ -87,4 +88,34 @@ fn git_processes_of_a_killed_serve_are_ended_and_nobody_elses() {
     let _again = serving(home);
     until("it is ended", || left.0.try_wait().expect("asked"));
     assert_eq!(other.0.try_wait().expect("asked"), None, "another installation's works on");
+}
+
+/// Like [`enqueue`]'s, with a child that nothing in its environment tells of and that ignores the hangup; the next
+/// incarnation writes down whether it still finds it.
+#[test]
+fn a_child_that_wiped_its_environment_is_ended_before_the_next_incarnation_starts() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    let (child, found, script) = (dir.path().join("child"), dir.path().join("found"), dir.path().join("agent.sh"));
+    let (child_name, found_name) = (child.display(), found.display());
+    let text = format!(
+        "if [ -f {child_name} ]; then\n\
+             cut -d ' ' -f 3 /proc/$(cat {child_name})/stat > {found_name} 2> /dev/null\n\
+         else\n\
+             env -i sh -c 'trap \"\" HUP; echo $$ > {child_name}.new; mv {child_name}.new {child_name}; exec sleep 300' &\n\
+         fi\n\
+         exec sh {WORKER}\n"
+    );
+    std::fs::write(&script, text).expect("written");
+    enqueue_agent(home, dir.path(), &script);
+    let _serve = serving(home);
+    let first = agent(home, 1);
+    let orphan = until("the child is there", || std::fs::read_to_string(&child).ok());
+    assert!(std::path::Path::new("/proc").join(orphan.trim()).exists());
+    let first = rustix::process::Pid::from_raw(i32::try_from(first).expect("a pid")).expect("a pid");
+    kill_process(first, Signal::KILL).expect("killed");
+    agent(home, 2);
+    let found = std::fs::read_to_string(&found).expect("the next one has looked");
+    assert!(matches!(found.trim(), "" | "Z" | "X"), "the child lived on, in the state {found}");
 }

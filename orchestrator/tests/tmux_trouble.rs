@@ -1,7 +1,7 @@
 //! Trouble with the tmux server itself, on a real one: killed, hung, and its socket taken away. Whatever happens to it,
 //! no agent that lives is called dead.
 
-use crate::one_writer::{ORCH, installation, serving, until};
+use crate::one_writer::{ORCH, installation, serving, until, until_or};
 use orchestrator::config::Home;
 use orchestrator::domain::id::{ProcessId, Seq};
 use orchestrator::domain::signal::What;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
 
-const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/agents/worker.sh");
+pub(crate) const WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/agents/worker.sh");
 
 fn ok(command: &mut Command) {
     let done = command.output().expect("it runs");
@@ -18,6 +18,11 @@ fn ok(command: &mut Command) {
 }
 
 pub(crate) fn enqueue(home: &Home, dir: &Path) {
+    enqueue_agent(home, dir, Path::new(WORKER));
+}
+
+/// A project whose agent is this script.
+pub(crate) fn enqueue_agent(home: &Home, dir: &Path, agent: &Path) {
     let repo = dir.join("repo");
     ok(Command::new("git").args(["init", "--quiet"]).arg(&repo));
     let mut commit = Command::new("git");
@@ -25,8 +30,9 @@ pub(crate) fn enqueue(home: &Home, dir: &Path) {
     ok(commit.args(["--allow-empty", "-m", "first"]));
     let spec = format!(
         "title = \"Trouble\"\nrepo = \"repo\"\nbrief_text = \"work-steps: 1\\nwait-for: {}\\n\"\n\
-         [[role]]\nname = \"developer\"\ncommand = [\"sh\", \"{WORKER}\"]\nclaude_md_text = \"Be good.\"\n",
-        dir.join("never").display()
+         [[role]]\nname = \"developer\"\ncommand = [\"sh\", \"{}\"]\nclaude_md_text = \"Be good.\"\n",
+        dir.join("never").display(),
+        agent.display()
     );
     std::fs::write(dir.join("spec.toml"), spec).expect("written");
     ok(Command::new(ORCH).arg("--home").arg(home.dir()).arg("enqueue").arg(dir.join("spec.toml")));
@@ -41,12 +47,12 @@ pub(crate) fn count(home: &Home, what: impl Fn(&What) -> bool) -> usize {
     told(home).iter().filter(|told| what(told)).count()
 }
 
-fn server(home: &Home) -> ProcessId {
+pub(crate) fn server(home: &Home) -> ProcessId {
     let answered = |what: What| if let What::TmuxAnswered { server, .. } = what { Some(server) } else { None };
     told(home).into_iter().filter_map(answered).next_back().expect("tmux has answered")
 }
 
-fn signal(process: ProcessId, with: Signal) {
+pub(crate) fn signal(process: ProcessId, with: Signal) {
     let pid = Pid::from_raw(i32::try_from(process.pid).expect("a pid")).expect("a pid");
     kill_process(pid, with).expect("signalled");
 }
@@ -54,7 +60,8 @@ fn signal(process: ProcessId, with: Signal) {
 /// The agent, once the project runs in that epoch.
 pub(crate) fn agent(home: &Home, epoch: u32) -> u32 {
     let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
-    until("it runs", || {
+    let journal = || format!("it runs in epoch {epoch}; what was told: {:#?}", told(home));
+    until_or(journal, || {
         let project = store.project_rows(None).expect("read").pop()?;
         (project.state == "running" && project.epoch == epoch).then(|| project.roles[0].pid).flatten()
     })
@@ -77,7 +84,8 @@ fn a_server_that_is_killed_hung_or_unreachable() {
     signal(server(home), Signal::KILL);
     let pid = agent(home, 2);
     assert_eq!(count(home, |what| matches!(what, What::ServerDied { sessions: 1, .. })), 1, "one event");
-    assert_eq!(count(home, |what| matches!(what, What::RecoveryStarted { .. })), 0, "charged to nobody");
+    let charged = count(home, |what| matches!(what, What::RecoveryStarted { .. }));
+    assert_eq!(charged, 0, "charged to nobody: {:#?}", told(home));
 
     let dead = count(home, |what| matches!(what, What::AgentDied { .. }));
     let hung = server(home);

@@ -103,6 +103,14 @@ pub enum CliError {
         /// Why not.
         why: &'static str,
     },
+    /// What was asked of the fleet makes no sense as it stands.
+    #[error("refused: {} of the fleet: {why}", crate::telemetry::text::asked(*kind))]
+    FleetRefused {
+        /// What was asked for.
+        kind: RequestKind,
+        /// Why not.
+        why: &'static str,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -141,7 +149,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoInstallation | Self::Degraded(_) => Exit::Environment,
-            Self::NoProject(_) | Self::Refused { .. } => Exit::Data,
+            Self::NoProject(_) | Self::Refused { .. } | Self::FleetRefused { .. } => Exit::Data,
             Self::Store(error) => store_exit(error),
             // Whoever read us has seen enough.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,

@@ -10,7 +10,7 @@ use crate::config::Home;
 use crate::domain::breaker::BreakerState;
 use crate::domain::id::ProjectId;
 use crate::domain::limits::Policy;
-use crate::domain::request::RequestKind;
+use crate::domain::request::{RequestKind, fleet_refusal};
 use crate::domain::state::ProjectState;
 use crate::domain::time::{Span, Timestamp};
 use crate::env::process;
@@ -44,7 +44,18 @@ pub struct BreakerArgs {
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
 pub enum BreakerAction {
     /// Close it and forget what it counted; a project that rests because of it goes on
-    Reset(Args),
+    Reset(ResetArgs),
+}
+
+/// Whose breaker is to be reset.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ResetArgs {
+    /// The project's id, as `orch status` shows it
+    #[arg(value_name = "ID", required_unless_present = "fleet", conflicts_with = "fleet")]
+    pub id: Option<i64>,
+    /// The fleet's breaker, which keeps the queue waiting while it is open
+    #[arg(long)]
+    pub fleet: bool,
 }
 
 /// Records the request and says so in one line.
@@ -61,22 +72,40 @@ pub fn run(kind: RequestKind, args: Args, home: &Home) -> Result<(), CliError> {
         return Err(CliError::Refused { kind, id: args.id, why });
     }
     let request = runtime::request(home, &mut store, id, kind)?;
-    let serving = store.lease()?.is_some_and(|lease| !lease.released && process::is_alive(lease.holder));
-    output::print(&answer(kind, id, request, serving))
+    output::print(&answer(kind, &format!("project {id}"), request, serving(&store)?))
 }
 
-fn answer(kind: RequestKind, id: ProjectId, request: i64, serving: bool) -> String {
+fn serving(store: &Store) -> Result<bool, StoreError> {
+    Ok(store.lease()?.is_some_and(|lease| !lease.released && process::is_alive(lease.holder)))
+}
+
+/// Asks for a reset of the fleet's breaker.
+fn reset_fleet(home: &Home, policy: &Policy) -> Result<(), CliError> {
+    let kind = RequestKind::BreakerReset;
+    let mut store = Store::open(&home.db(), Mode::Existing)?;
+    let breaker = FleetBreaker::read(&store, host::now(&store)?, policy)?;
+    if let Some(why) = fleet_refusal(kind, breaker.open, breaker.breakers) {
+        return Err(CliError::FleetRefused { kind, why });
+    }
+    let request = runtime::request(home, &mut store, None, kind)?;
+    output::print(&answer(kind, "the fleet", request, serving(&store)?))
+}
+
+fn answer(kind: RequestKind, whose: &str, request: i64, serving: bool) -> String {
     let when = if serving { "" } else { "; no orchestrator runs, it will be done when `orch serve` does" };
-    format!("asked: {} of project {id} (request {request}){when}\n", asked(kind))
+    format!("asked: {} of {whose} (request {request}){when}\n", asked(kind))
 }
 
-/// Lists the breakers, or resets one.
+/// Lists the breakers, or resets one: a project's, or the fleet's.
 ///
 /// # Errors
 /// As [`run`]; listing, if there is no readable database.
 pub fn breaker(args: &BreakerArgs, home: &Home, policy: &Policy) -> Result<(), CliError> {
     if let Some(BreakerAction::Reset(which)) = args.action {
-        return run(RequestKind::BreakerReset, which, home);
+        return match which.id {
+            Some(id) => run(RequestKind::BreakerReset, Args { id }, home),
+            None => reset_fleet(home, policy),
+        };
     }
     let list = read(home.dir(), policy)?;
     if args.json { output::print(&json(&list)?) } else { output::print(&table(&list, Screen::of_stdout())) }
@@ -192,7 +221,7 @@ mod tests {
     fn untaken(home: &Home) -> Vec<(i64, RequestKind)> {
         let store = Store::open(&home.db(), Mode::ReadOnly).unwrap();
         let asked = store.untaken_requests(9).unwrap();
-        asked.into_iter().map(|asked| (asked.project.0, asked.request.kind)).collect()
+        asked.into_iter().map(|asked| (asked.project.map_or(0, |id| id.0), asked.request.kind)).collect()
     }
 
     #[test]
@@ -207,6 +236,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_and_not_recorded() {
         let (_dir, home) = installation();
+        assert_eq!(orch(&home, &["breaker", "reset", "--fleet"]), Exit::Data);
+        for words in [["breaker", "reset"].as_slice(), &["breaker", "reset", "--fleet", "1"]] {
+            assert_eq!(orch(&home, words), Exit::Usage, "{words:?}");
+        }
         for words in [vec!["retry", "1"], vec!["resume", "1"], vec!["breaker", "reset", "1"], vec!["cancel", "9"]] {
             assert_eq!(orch(&home, &words), Exit::Data, "{words:?}");
         }
@@ -220,10 +253,10 @@ mod tests {
     #[test]
     fn the_answer_says_whether_anybody_serves() {
         insta::assert_snapshot!(
-            answer(RequestKind::Retry, ProjectId(7), 3, true) + &answer(RequestKind::BreakerReset, ProjectId(7), 4, false),
+            answer(RequestKind::Retry, "project 7", 3, true) + &answer(RequestKind::BreakerReset, "the fleet", 4, false),
             @"
         asked: retry of project 7 (request 3)
-        asked: reset the breaker of project 7 (request 4); no orchestrator runs, it will be done when `orch serve` does
+        asked: reset the breaker of the fleet (request 4); no orchestrator runs, it will be done when `orch serve` does
         ");
     }
 

@@ -4,7 +4,7 @@ use crate::domain::decision::{Decision, Transition};
 use crate::domain::effect::{Effect, Ordered};
 use crate::domain::event::{Happened, Source};
 use crate::domain::failure::{FailureKind, Stage};
-use crate::domain::fleet::Fleet;
+use crate::domain::fleet::{Fleet, Late};
 use crate::domain::id::{EffectId, ProjectId, RoleName, Token};
 use crate::domain::project::Project;
 use crate::domain::signal::{Signal, What};
@@ -59,6 +59,21 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn remember_strays(&mut self, strays: std::collections::BTreeMap<Token, Option<Timestamp>>) {
         self.out.strays = Some(strays);
+    }
+
+    pub(super) fn remember_late(&mut self, late: std::collections::BTreeMap<Token, Late>) {
+        self.out.late = Some(late);
+    }
+
+    /// Orders a durable effect that no slot of the project waits for; the project may be over.
+    pub(super) fn order_beside(&mut self, about: Signal, effect: Effect) -> EffectId {
+        let id = self.take_id();
+        let what = What::EffectIntended { effect_id: id, effect: effect.name().to_owned() };
+        let (project, stage) = (about.project_id, Stage::Run);
+        self.tell(Signal { what, ..about });
+        let (source, seen_at) = (self.happened.source, self.happened.seen_at);
+        self.out.effects.push(Ordered { id, project, role: None, stage, source, seen_at, effect });
+        id
     }
 
     /// What is known of tmux, this decision included.

@@ -10,13 +10,15 @@
 //! and what rested may come back.
 //!
 //! # When it closes
-//! By itself, as soon as no more than allowed count within the window. State and count are read back from the journal,
+//! By itself, as soon as no more than allowed count within the window; or when an operator resets it, which forgets
+//! what it counted and is told before it closes. State and count are read back from the journal,
 //! so neither a restart nor a step of the wall clock changes anything.
 
 use super::draft::Cursor;
 use super::sight;
 use crate::domain::breaker::BreakerState;
 use crate::domain::id::ProjectId;
+use crate::domain::request::{Request, fleet_refusal};
 use crate::domain::signal::{Signal, What};
 use std::collections::BTreeSet;
 
@@ -37,6 +39,22 @@ pub(super) fn opened(cursor: &mut Cursor<'_>) {
     if breakers > max {
         let (from, to) = (BreakerState::Closed, BreakerState::Open);
         cursor.tell(Signal::fleet(What::FleetBreakerMoved { from, to, breakers, max }));
+    }
+}
+
+/// An operator asked for a reset of the fleet's breaker; there is nothing else to ask of the fleet.
+pub(super) fn requested(cursor: &mut Cursor<'_>, asked: Request) {
+    let Request { id: request, kind, .. } = asked;
+    let (fleet, at) = (cursor.fleet(), cursor.at());
+    if let Some(reason) = fleet_refusal(kind, fleet.breaker_open, fleet.openings_at(at)) {
+        cursor.tell(Signal::fleet(What::RequestRefused { request, kind, reason: reason.to_owned() }));
+        return;
+    }
+    cursor.tell(Signal::fleet(What::OperatorAsked { request, kind }));
+    if fleet.breaker_open {
+        let (from, to) = (BreakerState::Open, BreakerState::Closed);
+        let max = fleet.policy.fleet_breaker_max;
+        cursor.tell(Signal::fleet(What::FleetBreakerMoved { from, to, breakers: 0, max }));
     }
 }
 

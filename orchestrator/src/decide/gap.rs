@@ -137,7 +137,7 @@ pub(super) fn traced(cursor: &mut Cursor<'_>, traces: &[Trace]) {
 }
 
 /// Sessions on our server whose token no project knows: newer ones put their project into quarantine, others are told
-/// of once they have been there for a while. None of them is touched.
+/// of once they have been there for a while. None of them is touched. Those of our own past are [`super::late`]'s.
 pub(super) fn unknown_sessions(cursor: &mut Cursor<'_>, panes: &[PaneSeen]) {
     let mut known: BTreeSet<&Token> = BTreeSet::new();
     for project in cursor.fleet().projects() {
@@ -147,7 +147,7 @@ pub(super) fn unknown_sessions(cursor: &mut Cursor<'_>, panes: &[PaneSeen]) {
     let unknown: BTreeMap<&Token, &PaneSeen> = panes
         .iter()
         .filter_map(|pane| Some((pane.session_token.as_ref()?, pane)))
-        .filter(|(token, _)| !known.contains(token))
+        .filter(|(token, _)| !known.contains(token) && !cursor.fleet().retired.contains_key(token))
         .collect();
     let before = &cursor.fleet().strays;
     if unknown.is_empty() && before.is_empty() {

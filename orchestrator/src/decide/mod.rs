@@ -17,6 +17,7 @@ mod draft;
 mod fault;
 mod fleet;
 mod gap;
+mod late;
 mod observe;
 mod operator;
 mod report;
@@ -71,6 +72,7 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
         Event::Requested { project, request } => {
             with(&mut cursor, *project, |draft| operator::requested(draft, *request));
         }
+        Event::FleetRequested { request } => fleet::requested(&mut cursor, *request),
     }
     fleet::opened(&mut cursor);
     cursor.finish()

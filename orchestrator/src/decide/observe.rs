@@ -4,6 +4,7 @@ use super::advance;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::gap;
+use super::late;
 use super::sight;
 use super::with;
 use crate::domain::effect::Effect;
@@ -11,7 +12,7 @@ use crate::domain::event::PaneSeen;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::fleet::Tmux;
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
-use crate::domain::project::{Project, SessionIs};
+use crate::domain::project::{Project, Role, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
@@ -92,6 +93,7 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
             sight::regained(draft);
         });
     }
+    late::creations(cursor, panes);
     gap::unknown_sessions(cursor, panes);
     // Projects that waited for tmux to answer go on now.
     let ids: Vec<ProjectId> =
@@ -144,9 +146,7 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
 fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
-        if role.state() == RoleState::Dead && role.busy.is_none() && draft.p.state() == ProjectState::Running {
-            // Its death was committed, and whoever was to gather its remains was killed first: nothing else would
-            // ever ask for them, and the project would run on without its agent (C29, C36).
+        if unexplained(draft, role) {
             collect(draft, index, None);
             continue;
         }
@@ -171,6 +171,26 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_se
         session_gone(draft);
     }
     advance::advance(draft);
+}
+
+/// Whether a death is recorded and nothing has followed: the answer about what is left was lost, with the connection
+/// to tmux or with the last orchestrator.
+fn unexplained(draft: &Draft<'_, '_>, role: &Role) -> bool {
+    let p = &draft.p;
+    let waits = match p.state() {
+        ProjectState::Launching | ProjectState::Briefing | ProjectState::Running => true,
+        // It goes on by itself, with what is found now.
+        ProjectState::Suspended => {
+            sight::is_lost(draft) && p.incident.as_ref().is_none_or(|incident| incident.retry_at.is_none())
+        }
+        ProjectState::Queued
+        | ProjectState::Provisioning
+        | ProjectState::Recovering
+        | ProjectState::Completed
+        | ProjectState::Failed
+        | ProjectState::Cancelled => false,
+    };
+    waits && role.state() == RoleState::Dead && role.busy.is_none() && p.busy.is_none() && p.session_live()
 }
 
 /// The session is proved gone: its token is stale, and so is every incarnation in it.

@@ -4,6 +4,7 @@ use super::advance;
 use super::death;
 use super::draft::{Cursor, Draft};
 use super::fault;
+use super::late;
 use super::observe::{self, Rest};
 use super::sight;
 use super::silence;
@@ -38,6 +39,7 @@ pub(super) fn settled(
     result: &Result<Fact, Box<Failure>>,
 ) {
     let Some(id) = project else { return };
+    late::settled(cursor, effect, id, result);
     with(cursor, id, |draft| {
         let Some(slot) = release(draft, effect) else { return };
         match result {
@@ -357,6 +359,17 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
     if role.state() != RoleState::Dead && sight::outcome_unknown(draft, failure) {
         if role.state() == RoleState::Starting && role.process.is_some() {
             advance::brief_afresh(draft, index);
+        }
+        return;
+    }
+    // The connection was lost with the question under way: what its death was is asked again with the next list. It
+    // may well be the server's (a killed server takes its agents along, and their end is noticed first).
+    let unanswered = failure.program == Program::Tmux && matches!(failure.ending, Ending::Lost(_));
+    let asked_again = draft.p.state() != ProjectState::Suspended || sight::is_lost(draft);
+    if role.state() == RoleState::Dead && asked_again && (unanswered || sight::outcome_unknown(draft, failure)) {
+        // An attempt that is already making things ready waited for nothing but this.
+        if draft.p.state() == ProjectState::Provisioning {
+            advance::advance(draft);
         }
         return;
     }

@@ -1,7 +1,7 @@
 //! What a decision is: new values, legal moves, effects to order, signals to tell.
 
 use super::effect::Ordered;
-use super::fleet::Tmux;
+use super::fleet::{Late, Tmux};
 use super::id::{ProjectId, RoleName, Token};
 use super::project::Project;
 use super::signal::Signal;
@@ -38,6 +38,8 @@ pub struct Decision {
     pub tmux: Option<Tmux>,
     /// The sessions that no project knows, if that changed ([`super::fleet::Fleet::strays`]); nothing to be written.
     pub strays: Option<BTreeMap<Token, Option<Timestamp>>>,
+    /// What was created late and is being ended, if that changed ([`super::fleet::Fleet::late`]); memory only.
+    pub late: Option<BTreeMap<Token, Late>>,
 }
 
 impl Decision {
@@ -73,6 +75,9 @@ impl Decision {
         }
         if later.strays.is_some() {
             self.strays = later.strays;
+        }
+        if later.late.is_some() {
+            self.late = later.late;
         }
     }
 }

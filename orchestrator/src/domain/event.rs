@@ -164,6 +164,11 @@ pub enum Event {
         /// What.
         request: Request,
     },
+    /// An operator asked for something that concerns the fleet: a reset of its breaker.
+    FleetRequested {
+        /// What.
+        request: Request,
+    },
 }
 
 /// A trace of one incarnation, found in the world rather than in the database.

@@ -4,7 +4,8 @@
 //! an event does not grow with history.
 
 use super::breaker::BreakerState;
-use super::id::{EffectId, ProcessId, ProjectId, Token};
+use super::event::PaneSeen;
+use super::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use super::limits::{Policy, deadline};
 use super::project::Project;
 use super::signal::{Signal, What};
@@ -24,6 +25,36 @@ pub enum Tmux {
     Alive(ProcessId),
 }
 
+/// An incarnation that once was, by the token it was given (C15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// Whose.
+    pub project: ProjectId,
+    /// Which incarnation of it.
+    pub epoch: Epoch,
+    /// Which role's; none for the session's own token.
+    pub role: Option<RoleName>,
+    /// The tokens of the agents that its session was to have; none for an agent's own.
+    pub agents: Vec<Token>,
+    /// Since when its project has it no more, if another has taken its place or the project has come to its end.
+    pub since: Option<Timestamp>,
+    /// The newest incarnation of its project.
+    pub newest: Epoch,
+    /// Whether its project is over.
+    pub over: bool,
+}
+
+/// Something that tmux created late, as far as it is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    /// When it was first seen.
+    pub seen: Timestamp,
+    /// Whether that was told.
+    pub told: bool,
+    /// The effect that is ending it.
+    pub effect: Option<EffectId>,
+}
+
 /// Every unfinished project, and what is known of the world around them.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
@@ -41,6 +72,10 @@ pub struct Fleet {
     pub server_deaths: Vec<Timestamp>,
     /// Tokens on the tmux server that no project knows, and since when; none once that was told. Memory only.
     pub strays: BTreeMap<Token, Option<Timestamp>>,
+    /// Tokens on the tmux server that are of our past, as the store told for the list that is being decided on.
+    pub retired: BTreeMap<Token, Retired>,
+    /// What was created late, by its token. Memory only.
+    pub late: BTreeMap<Token, Late>,
     /// When each project's breaker opened last, as far as that still counts for the fleet's breaker.
     pub openings: BTreeMap<ProjectId, Timestamp>,
     /// Whether the fleet's breaker is open: no queued project is admitted.
@@ -124,6 +159,20 @@ impl Fleet {
         self.projects().find(|project| project.slug == slug)
     }
 
+    /// Tokens in this list that no unfinished project has. What is left of an agent in a session that is somebody's is
+    /// no matter.
+    #[must_use]
+    pub fn unknown_tokens(&self, panes: &[PaneSeen]) -> BTreeSet<Token> {
+        let known: BTreeSet<&Token> = self.projects().flat_map(Project::tokens).collect();
+        let unknown = |token: &Option<Token>| token.as_ref().filter(|token| !known.contains(token)).cloned();
+        let of_pane = |pane: &PaneSeen| {
+            let session = unknown(&pane.session_token);
+            let role = unknown(&pane.role_token).filter(|_| session.is_some() || !pane.dead);
+            session.into_iter().chain(role)
+        };
+        panes.iter().flat_map(of_pane).collect()
+    }
+
     /// All unfinished projects in the order of their ids.
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
         self.projects.values().map(AsRef::as_ref)
@@ -163,10 +212,10 @@ impl Fleet {
         self.returning.first().map(|(_, id)| *id).or_else(queued)
     }
 
-    /// The earliest deadline of any project, or of the fleet.
+    /// The earliest deadline of any project.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.wakes.first().map(|(at, _)| *at).into_iter().chain(self.due_at()).min()
+        self.wakes.first().map(|(at, _)| *at)
     }
 
     /// When something about the fleet as a whole must be decided even if nothing happens.
@@ -194,6 +243,8 @@ impl Fleet {
         match (&signal.what, signal.project_id) {
             (What::ServerDied { .. } | What::MachineRebooted { .. }, _) => self.server_deaths.push(at),
             (What::BreakerMoved { to: BreakerState::Open, .. }, Some(project)) => self.note_opening(project, at),
+            // Of the fleet there is only its breaker to reset.
+            (What::OperatorAsked { .. }, None) => self.openings.clear(),
             (What::FleetBreakerMoved { to, .. }, _) => self.breaker_open = *to == BreakerState::Open,
             (What::TmuxLost { .. }, _) => self.unknown_since = Some(at),
             (What::TmuxAnswered { .. }, _) => self.unknown_since = None,

@@ -60,6 +60,7 @@ impl Signal {
             | What::Quarantined { .. } => Level::Error,
             What::MachineRebooted { .. }
             | What::StrayFound { .. }
+            | What::LateCreation { .. }
             | What::SessionDied { .. }
             | What::DeathExplained { .. }
             | What::AgentStalled { .. }

@@ -27,6 +27,8 @@ pub const INBOX_EVENTS_MAX: usize = 16_384;
 pub const QUEUE_PROJECTS_MAX: usize = 100_000;
 /// Progress is written to the database at most this often per role; in between it only counts in memory.
 pub const PROGRESS_WRITE_EVERY: Span = Span::from_secs(5);
+/// How long a retired incarnation's token is remembered: a tmux server that hung for longer is no case to plan for.
+pub const TOKEN_KEPT: Span = Span::from_secs(30 * 86_400);
 
 /// How long a project rests for credit if its agent does not say: most quotas are by the hour.
 pub const CREDIT_WAIT: Span = Span::from_secs(3_600);

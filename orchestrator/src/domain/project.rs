@@ -374,6 +374,15 @@ impl Project {
         probe == *other
     }
 
+    /// The tokens that may be found in the world on its account: of what it has, and of what it still has to end.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        let over = self.state.is_terminal();
+        let session = self.session.as_ref().filter(move |session| over || session.is != SessionIs::Gone);
+        let ended = |role: &Role| matches!(role.state, RoleState::Absent | RoleState::Dead);
+        let roles = self.roles.iter().filter(move |role| over || !ended(role)).filter_map(|role| role.token.as_ref());
+        session.map(|session| &session.token).into_iter().chain(roles).chain(&self.stale)
+    }
+
     /// Whether its session is confirmed and uncontradicted.
     #[must_use]
     pub fn session_live(&self) -> bool {

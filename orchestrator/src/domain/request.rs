@@ -70,6 +70,18 @@ impl fmt::Display for RequestKind {
     }
 }
 
+/// Why a request makes no sense for the fleet as it stands; none if it does. Its breaker, and what that has counted,
+/// is all there is of it to ask about.
+#[must_use]
+pub fn fleet_refusal(kind: RequestKind, open: bool, counted: u32) -> Option<&'static str> {
+    match kind {
+        RequestKind::BreakerReset => (!open && counted == 0).then_some("it is closed and has counted nothing"),
+        RequestKind::Retry | RequestKind::Cancel | RequestKind::Suspend | RequestKind::Resume => {
+            Some("that can be asked of a project only")
+        }
+    }
+}
+
 /// One request as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {

@@ -86,6 +86,14 @@ pub enum What {
         /// What was found.
         trace: String,
     },
+    /// A session or an agent appeared after its incarnation was over: tmux had been asked for it, did not answer in
+    /// time, and made it later (C15). It is ended; who runs now is not touched.
+    LateCreation {
+        /// What was found.
+        trace: String,
+        /// Why it is over.
+        cause: String,
+    },
     /// A project was accepted.
     ProjectEnqueued {
         /// Its title.
@@ -399,6 +407,7 @@ impl Signal {
             | What::StoreRestored { .. }
             | What::Quarantined { .. }
             | What::StrayFound { .. }
+            | What::LateCreation { .. }
             | What::ProjectEnqueued { .. }
             | What::ProjectMoved { .. }
             | What::RoleMoved { .. }

@@ -87,11 +87,16 @@ pub fn examine(config: &Config, file: &Path) -> Result<Spec, AdmitError> {
     Ok(spec::finish(draft, root, sha))
 }
 
-/// Records what an operator asks for; answers its number only after the commit.
+/// Records what an operator asks for, of a project or of the fleet; answers its number only after the commit.
 ///
 /// # Errors
 /// [`AdmitError`]; nothing was asked.
-pub fn request(home: &Home, store: &mut Store, project: ProjectId, kind: RequestKind) -> Result<i64, AdmitError> {
+pub fn request(
+    home: &Home,
+    store: &mut Store,
+    project: impl Into<Option<ProjectId>>,
+    kind: RequestKind,
+) -> Result<i64, AdmitError> {
     let now = moment(store)?;
     let request = store.request(project, kind, &now)?;
     wake(home);

@@ -12,7 +12,7 @@ use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
 use crate::domain::project::Project;
 use crate::domain::signal::What;
-use crate::domain::time::{Now, Timestamp};
+use crate::domain::time::{Now, Span, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Asked, Settlement, Store, StoreError, Taken, Turn};
 use std::collections::BTreeSet;
@@ -28,6 +28,28 @@ pub struct Core<E: Env> {
     intended: BTreeSet<EffectId>,
     /// Whether memory may differ from the file: nothing is decided before it was read again.
     distrusted: bool,
+    overdue: Overdue,
+}
+
+/// Keeps a deadline of the fleet that nothing came of from being a busy loop: it is asked about again after a pause.
+#[derive(Debug, Default)]
+struct Overdue {
+    /// Not before then, while the deadline has passed.
+    again: Option<Timestamp>,
+}
+
+impl Overdue {
+    const PAUSE: Span = Span::from_secs(1);
+
+    /// When to wake for a deadline.
+    fn wake(&self, due: Option<Timestamp>) -> Option<Timestamp> {
+        due.map(|due| self.again.map_or(due, |again| again.max(due)))
+    }
+
+    /// Notes how the deadline stands after it was decided on at `at`.
+    fn decided(&mut self, due: Option<Timestamp>, at: Timestamp) {
+        self.again = due.filter(|due| *due <= at).map(|_| at + Self::PAUSE);
+    }
 }
 
 impl<E: Env> Core<E> {
@@ -56,7 +78,8 @@ impl<E: Env> Core<E> {
         let newest = store.last_project()?;
         let mut fleet = store.load_fleet(policy)?;
         fleet.asked_since = now.at;
-        let mut core = Self { store, fleet, env, newest, intended: BTreeSet::new(), distrusted: false };
+        let (intended, overdue) = (BTreeSet::new(), Overdue::default());
+        let mut core = Self { store, fleet, env, newest, intended, distrusted: false, overdue };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
             core.turn(first.into_iter().map(happened).collect())?;
@@ -86,7 +109,7 @@ impl<E: Env> Core<E> {
     /// When the core must be given a turn even if nothing happens.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.fleet.next_wake()
+        self.fleet.next_wake().into_iter().chain(self.overdue.wake(self.fleet.due_at())).min()
     }
 
     /// One turn over what was drained.
@@ -130,6 +153,7 @@ impl<E: Env> Core<E> {
             {
                 turn.settled.push(Settlement { effect: *effect, confirmed: result.is_ok() });
             }
+            self.recall(happened)?;
             self.decide(happened, &now, &mut turn.decision);
         }
         for (asked, ended) in asked {
@@ -159,6 +183,15 @@ impl<E: Env> Core<E> {
         all.extend(decision);
     }
 
+    /// Looks up what a list of panes shows and no project has: tokens of our past.
+    fn recall(&mut self, happened: &Happened) -> Result<(), StoreError> {
+        if let Event::PanesListed { panes, .. } = &happened.event {
+            let unknown = self.fleet.unknown_tokens(panes);
+            self.fleet.retired = self.store.incarnations(&unknown)?;
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, decision: &Decision, now: &Now) {
         for project in &decision.projects {
             self.fleet.put(Arc::clone(project));
@@ -182,13 +215,17 @@ impl<E: Env> Core<E> {
         if let Some(strays) = &decision.strays {
             self.fleet.strays.clone_from(strays);
         }
+        if let Some(late) = &decision.late {
+            self.fleet.late.clone_from(late);
+        }
     }
 
     /// What follows from the turn itself: free slots are given, passed deadlines are dealt with.
     fn follow_up(&mut self, now: &Now, all: &mut Decision) {
         let event = |event| Happened { seen_at: now.at, source: Source::Timer, event };
-        if self.fleet.due_at().is_some_and(|due| due <= now.at) {
+        if self.overdue.wake(self.fleet.due_at()).is_some_and(|due| due <= now.at) {
             self.decide(&event(Event::FleetDue), now, all);
+            self.overdue.decided(self.fleet.due_at(), now.at);
         }
         // Both loops end: an admitted project leaves the queue, and a due one gets a later deadline or none. The
         // bound keeps a defect from becoming a hang.
@@ -242,8 +279,8 @@ impl<E: Env> Core<E> {
     fn untaken(&self) -> Result<Vec<(Asked, Option<Project>)>, StoreError> {
         let mut found = Vec::new();
         for asked in self.store.untaken_requests(limits::TURN_EVENTS_MAX)? {
-            let here = self.fleet.project(asked.project).is_some();
-            let ended = if here { None } else { self.store.load_project(asked.project)? };
+            let gone = asked.project.filter(|id| self.fleet.project(*id).is_none());
+            let ended = gone.map(|id| self.store.load_project(id)).transpose()?.flatten();
             found.push((asked, ended));
         }
         Ok(found)
@@ -251,18 +288,20 @@ impl<E: Env> Core<E> {
 
     /// Decides what one request means, after everything else that this turn brought.
     fn answer(&mut self, asked: Asked, ended: Option<Project>, now: &Now, turn: &mut Turn) {
-        if self.fleet.project(asked.project).is_none() {
+        if let Some(id) = asked.project.filter(|id| self.fleet.project(*id).is_none()) {
             // It may have left the fleet in this very turn: then what was decided is newer than what was read.
-            let decided = turn.decision.projects.iter().find(|project| project.id == asked.project).cloned();
+            let decided = turn.decision.projects.iter().find(|project| project.id == id).cloned();
             if let Some(project) = decided.or(ended.map(Arc::new)) {
                 self.fleet.recall(project);
             }
         }
         let told = turn.decision.signals.len();
-        let event = Event::Requested { project: asked.project, request: asked.request };
+        let request = asked.request;
+        let event =
+            asked.project.map_or(Event::FleetRequested { request }, |project| Event::Requested { project, request });
         let happened = Happened { seen_at: asked.request.at, source: Source::Spool, event };
         self.decide(&happened, now, &mut turn.decision);
-        if let Some(project) = self.fleet.project(asked.project).cloned() {
+        if let Some(project) = asked.project.and_then(|id| self.fleet.project(id)).cloned() {
             self.fleet.put(project);
         }
         let done = turn.decision.signals.iter().skip(told).any(|told| matches!(told.what, What::OperatorAsked { .. }));
@@ -289,5 +328,22 @@ impl<E: Env> Core<E> {
         self.intended.clear();
         self.distrusted = false;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_nothing_comes_of_is_asked_about_once_a_pause() {
+        let (due, at) = (Some(Timestamp(5_000_000)), Timestamp(7_000_000));
+        let mut overdue = Overdue::default();
+        assert_eq!(overdue.wake(due), due);
+        overdue.decided(due, at);
+        assert_eq!(overdue.wake(due), Some(at + Overdue::PAUSE), "it has passed still");
+        overdue.decided(Some(Timestamp(9_000_000)), at);
+        assert_eq!(overdue.wake(Some(Timestamp(7_500_000))), Some(Timestamp(7_500_000)), "a later one is punctual");
+        assert_eq!(overdue.wake(None), None);
     }
 }

@@ -13,6 +13,7 @@ mod audit;
 mod backup;
 mod error;
 mod hold;
+mod incarnation;
 mod migrate;
 mod open;
 mod queue;

@@ -44,7 +44,8 @@ impl Store {
     fn note_history(&self, fleet: &mut Fleet) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, at_us, project_id, body FROM event
-              WHERE event IN ('server_died', 'machine_rebooted', 'breaker_moved', 'fleet_breaker_moved', 'tmux_lost',
+              WHERE event = 'operator_asked' AND project_id IS NULL
+                 OR event IN ('server_died', 'machine_rebooted', 'breaker_moved', 'fleet_breaker_moved', 'tmux_lost',
                               'tmux_answered', 'orchestrator_started')
               ORDER BY seq",
         )?;

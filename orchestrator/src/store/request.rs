@@ -11,8 +11,8 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 /// A request that nobody has taken yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// For which project.
-    pub project: ProjectId,
+    /// For which project; none if it is about the fleet.
+    pub project: Option<ProjectId>,
     /// What.
     pub request: Request,
 }
@@ -27,15 +27,21 @@ pub struct Taken {
 }
 
 impl Store {
-    /// Records a request; answers its number only after the commit (G1).
+    /// Records a request about a project, or about the fleet; answers its number only after the commit (G1).
     ///
     /// # Errors
-    /// If there is no such project, or it cannot be written.
-    pub fn request(&mut self, project: ProjectId, kind: RequestKind, now: &Now) -> Result<i64, StoreError> {
+    /// If there is no such project, or the fleet has nothing of that kind, or it cannot be written.
+    pub fn request(
+        &mut self,
+        project: impl Into<Option<ProjectId>>,
+        kind: RequestKind,
+        now: &Now,
+    ) -> Result<i64, StoreError> {
+        let project = project.into().map(|id| id.0);
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute(
             "INSERT INTO request (project_id, kind, at_us) VALUES (?1, ?2, ?3)",
-            params![project.0, kind.name(), micros(now.at)],
+            params![project, kind.name(), micros(now.at)],
         )?;
         let id = tx.last_insert_rowid();
         tx.commit()?;
@@ -58,7 +64,10 @@ impl Store {
             let kind = RequestKind::from_name(&kind)
                 .ok_or_else(|| StoreError::unreadable(format!("kind of request {id}"), &kind))?;
             let at = Timestamp(row.get::<_, i64>(3)?.cast_unsigned());
-            found.push(Asked { project: ProjectId(row.get(1)?), request: Request { id, kind, at } });
+            found.push(Asked {
+                project: row.get::<_, Option<i64>>(1)?.map(ProjectId),
+                request: Request { id, kind, at },
+            });
         }
         Ok(found)
     }

@@ -139,6 +139,7 @@ CREATE TABLE event (
 CREATE INDEX event_project ON event (project_id, seq);
 -- What the fleet's breaker is counted from: rare, and asked for by every `orch status`.
 CREATE INDEX event_breaker ON event (at_us) WHERE event = 'breaker_moved';
+CREATE INDEX event_fleet_asked ON event (seq) WHERE event = 'operator_asked' AND project_id IS NULL;
 CREATE INDEX event_fleet_breaker ON event (seq) WHERE event = 'fleet_breaker_moved';
 
 CREATE TRIGGER event_no_gap BEFORE INSERT ON event
@@ -162,6 +163,18 @@ CREATE TABLE outbox (
     CHECK ((resolved_us IS NULL) = (outcome IS NULL))
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (id) WHERE resolved_us IS NULL;
+
+-- Every token that was ever given to an incarnation, by the transaction that intends it: a session or an agent that a
+-- hung tmux creates late is known by it as ours, and ended (C15). Without a role: a session's.
+CREATE TABLE incarnation (
+    token      TEXT    PRIMARY KEY CHECK (length(token) = 32),
+    project_id INTEGER NOT NULL REFERENCES project (id),
+    epoch      INTEGER NOT NULL CHECK (epoch >= 0),
+    role       TEXT,
+    retired_us INTEGER CHECK (retired_us >= 0)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incarnation_project ON incarnation (project_id, epoch);
+CREATE INDEX incarnation_retired ON incarnation (retired_us) WHERE retired_us IS NOT NULL;
 
 -- Every recovery, counted before it is made (G8).
 CREATE TABLE attempt (
@@ -197,12 +210,14 @@ CREATE TABLE failure (
 -- What operators ask for (`orch retry`, …): recorded by the command, taken by the core in the transaction of its decision.
 CREATE TABLE request (
     id         INTEGER PRIMARY KEY,
-    project_id INTEGER NOT NULL REFERENCES project (id),
+    project_id INTEGER REFERENCES project (id),
     kind       TEXT    NOT NULL CHECK (kind IN ('retry', 'cancel', 'suspend', 'resume', 'breaker_reset')),
     at_us      INTEGER NOT NULL CHECK (at_us >= 0),
     taken_us   INTEGER CHECK (taken_us >= 0),
     outcome    TEXT    CHECK (outcome IN ('done', 'refused')),
-    CHECK ((taken_us IS NULL) = (outcome IS NULL))
+    CHECK ((taken_us IS NULL) = (outcome IS NULL)),
+    -- Without a project it is about the fleet, which has nothing but a breaker.
+    CHECK (project_id IS NOT NULL OR kind = 'breaker_reset')
 ) STRICT;
 CREATE INDEX request_open ON request (id) WHERE taken_us IS NULL;
 

@@ -245,11 +245,13 @@ impl Store {
                 |row| row.get(0),
             )
             .optional()?;
-        // Strictly younger than a window, as the fleet counts.
+        // Strictly younger than a window, and after an operator's last reset, as the fleet counts.
         let since = at.0.cast_signed() - window.0.cast_signed();
         let opened: i64 = self.connection.query_row(
             "SELECT count(DISTINCT project_id) FROM event
-              WHERE event = 'breaker_moved' AND at_us > ?1 AND json_extract(body, '$.to') = 'open'",
+              WHERE event = 'breaker_moved' AND at_us > ?1 AND json_extract(body, '$.to') = 'open'
+                AND seq > (SELECT coalesce(max(seq), 0) FROM event
+                            WHERE event = 'operator_asked' AND project_id IS NULL)",
             [since],
             |row| row.get(0),
         )?;

@@ -1,6 +1,7 @@
 //! Committing a turn: all of it in one immediate transaction, or nothing.
 
 use super::error::StoreError;
+use super::incarnation;
 use super::open::Store;
 use super::request::{self, Taken};
 use crate::domain::decision::{Decision, Transition};
@@ -83,6 +84,9 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Seq, StoreError
     for project in decision.projects.iter().filter(|project| decision.rows.contains(&project.id)) {
         update_project(tx, project)?;
         update_roles(tx, project)?;
+        if project.is_settled() {
+            incarnation::retire_all(tx, project.id, now.at)?;
+        }
     }
     let mut moves: VecDeque<&Transition> = decision.transitions.iter().collect();
     for signal in &decision.signals {
@@ -105,6 +109,7 @@ fn write(tx: &Transaction<'_>, turn: &Turn, now: &Now) -> Result<Seq, StoreError
             serde_json::to_string(&ordered.effect)?,
             micros(now.at),
         ])?;
+        incarnation::intend(tx, ordered, now.at)?;
     }
     for settled in &turn.settled {
         let outcome = if settled.confirmed { "confirmed" } else { "failed" };

@@ -35,6 +35,9 @@ pub(super) fn told(what: &What) -> String {
         What::StrayFound { trace } => {
             format!("{} belongs to nothing that the database knows, and is left alone", outside(trace))
         }
+        What::LateCreation { trace, cause } => {
+            format!("{} was created late by tmux and is ended: {}", outside(trace), outside(cause))
+        }
         What::TmuxLost { reason } => {
             format!("tmux cannot be asked ({}); nothing is concluded about any session", outside(reason))
         }

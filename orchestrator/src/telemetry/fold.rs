@@ -241,6 +241,7 @@ fn alone(entry: &Entry) {
         | What::StoreRestored { .. }
         | What::Quarantined { .. }
         | What::StrayFound { .. }
+        | What::LateCreation { .. }
         | What::ProjectEnqueued { .. }
         | What::RoleMoved { .. }
         | What::EffectIntended { .. }

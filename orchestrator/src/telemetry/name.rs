@@ -13,6 +13,7 @@ pub fn name(what: &What) -> &'static str {
         What::StoreRestored { .. } => "store_restored",
         What::Quarantined { .. } => "quarantined",
         What::StrayFound { .. } => "stray_found",
+        What::LateCreation { .. } => "late_creation",
         What::ProjectEnqueued { .. } => "project_enqueued",
         What::ProjectMoved { .. } => "project_moved",
         What::RoleMoved { .. } => "role_moved",

@@ -127,6 +127,10 @@ fn project_events() -> Vec<What> {
             after: Span::from_secs(18_000),
         },
         What::Quarantined { known: Epoch(2), found: Epoch(4), trace: "session p7-ab12-e4".to_owned() },
+        What::LateCreation {
+            trace: "session p7-ab12-e1".to_owned(),
+            cause: "it is of epoch 1, the project is at epoch 2".to_owned(),
+        },
         What::SessionCreated { adopted: false },
         What::SessionCreated { adopted: true },
         What::SessionDied { detected_by: Source::Sweep, lag: Span::from_millis(1_200) },
@@ -227,6 +231,7 @@ pub(super) fn hostile(text: &str) -> Vec<Signal> {
         What::SpoolRejected { name: own(), reason: own(), stale: false },
         What::MoveRefused { refused: own() },
         What::SightLost { unknown: own(), lasted: lag },
+        What::LateCreation { trace: own(), cause: own() },
         What::RequestRefused { request: 1, kind: RequestKind::Retry, reason: own() },
         What::ProjectEnqueued { title: own(), roles: 1 },
         What::EffectIntended { effect_id: EffectId(1), effect: own() },
@@ -259,5 +264,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 44, "{names:?}");
+    assert_eq!(names.len(), 45, "{names:?}");
 }

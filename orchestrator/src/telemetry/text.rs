@@ -30,6 +30,7 @@ pub fn message(signal: &Signal) -> String {
         | What::StoreRestored { .. }
         | What::Quarantined { .. }
         | What::StrayFound { .. }
+        | What::LateCreation { .. }
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
         | What::FleetBreakerMoved { .. }
@@ -469,6 +470,7 @@ mod tests {
         WARN  recovering -> suspended after 0 s (session_died, breaker)
         ERROR suspended -> failed after 5 h 00 min (agent_reported)
         ERROR session p7-ab12-e4 is of epoch 4, the database knows 2: nothing of it is touched until an operator resumes or cancels the project
+        WARN  session p7-ab12-e1 was created late by tmux and is ended: it is of epoch 1, the project is at epoch 2
         info  session p7-ab12-e2 is up
         info  session p7-ab12-e2 was there already, taken over by its token
         WARN  session p7-ab12-e2 died; noticed by sweep, 1.2 s late

@@ -95,6 +95,7 @@ fn simulated(schedule: &Schedule) -> Ways {
         blows: Vec::new(),
         crashes: BTreeMap::new(),
         record_points: false,
+        fingerprint: false,
     };
     let ways = Rc::default();
     let outcome = Sim::new(plan).expect("a world").play(vec![Box::new(Follower(Rc::clone(&ways)))]);
