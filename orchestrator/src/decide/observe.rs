@@ -39,6 +39,9 @@ fn died(draft: &mut Draft<'_, '_>, index: usize, process: ProcessId) {
         return;
     }
     fault::condemn(draft, index);
+    if let Some(role) = draft.p.roles.get_mut(index) {
+        role.unexplained = true;
+    }
     collect(draft, index, Some(process));
 }
 
@@ -144,6 +147,11 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
 fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
+        if role.state() == RoleState::Dead && role.unexplained && role.busy.is_none() {
+            // Who asked for its remains is gone, or the turn that asked could not be committed.
+            collect(draft, index, None);
+            continue;
+        }
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         if role.busy.is_some() || !(role.state().is_live() || role.state() == RoleState::Done) {

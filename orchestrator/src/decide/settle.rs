@@ -356,12 +356,13 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
         return;
     }
     match role.state() {
-        // Its remains could not be had; its death stands on its own proof.
-        RoleState::Dead if draft.p.state() != ProjectState::Provisioning => {
+        // Of the dead nothing but their remains is asked of tmux. They could not be had: its death stands on its own
+        // proof, and is one failure with it, whatever the project was doing meanwhile.
+        RoleState::Dead if failure.program == Program::Tmux => {
             let ending = Ending::Lost(failure.to_string());
             let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
             let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
-            draft.tell_role(index, What::DeathExplained { failure: Box::new(lost.clone()) });
+            death::explained(draft, index, &lost);
             fault::fault_or_join(draft, Some(index), lost);
         }
         // A respawn whose outcome is unknown keeps its token: the next attempt asks for the same incarnation again
