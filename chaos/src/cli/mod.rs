@@ -4,7 +4,9 @@ mod exit;
 mod faults;
 mod output;
 mod progress;
+mod replay;
 mod run;
+mod shrink;
 mod soak;
 mod value;
 
@@ -35,6 +37,8 @@ enum Command {
     Soak(soak::SoakArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
+    /// Find the smallest schedule under which the same invariant fails
+    Shrink(shrink::ShrinkArgs),
     /// Show the catalogue of faults
     Faults(faults::FaultsArgs),
     /// Show the summary of a report
@@ -75,6 +79,7 @@ fn ended(command: &Command) -> Exit {
         Command::Run(args) => run::run(args),
         Command::Soak(args) => soak::soak(args),
         Command::Replay(args) => run::replay(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
         Command::Doctor { orch } => doctor(orch),
@@ -145,6 +150,9 @@ mod tests {
             &["run", "--mode", "sim"],
             &["run", "--seed", "-1"],
             &["shrink"],
+            &["shrink", "a.json", "--seed", "1"],
+            &["shrink", "a.json", "--invariant", "X9"],
+            &["shrink", "a.json", "--runs", "0"],
             &["soak", "--kills", "0"],
             &["soak", "--projects", "1"],
             &["replay"],

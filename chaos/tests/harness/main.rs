@@ -3,5 +3,6 @@
 mod command_line;
 mod ground;
 mod live;
+mod regressions;
 mod sim;
 mod soak;
