@@ -396,6 +396,27 @@ fn remains_that_cannot_be_had_while_provisioning_are_no_failure_of_their_own() {
     assert_eq!((count(&story, explained), count(&story, started)), (2, 1));
 }
 
+/// The connection goes with the server: remains that were just asked for are nobody's failure, and the death of the
+/// server is charged to nobody, however early the first of its agents is missed.
+#[test]
+fn a_connection_that_is_lost_while_remains_are_gathered_charges_nobody() {
+    let mut story = running();
+    let lost = || Failure {
+        program: Program::Tmux,
+        ending: Ending::Lost("the connection to tmux was lost".to_owned()),
+        ..Failure::of_operation(Stage::Run, FailureKind::SubprocessFailed, vec!["collect".to_owned()], "")
+    };
+    story.core.env().script.failures.insert("collect", vec![lost(), lost()]);
+    story.core.env().end_agent("developer", PaneEnd::Gone);
+    story.core.env().end_agent("tester", PaneEnd::Gone);
+    story.run(Span::from_millis(5));
+    assert_eq!((count(&story, explained), state(&story)), (0, Some(ProjectState::Running)));
+    story.core.env().kill_server();
+    story.run(SECOND * 2);
+    assert_eq!((count(&story, explained), count(&story, started)), (2, 0));
+    assert_eq!(state(&story), Some(ProjectState::Running));
+}
+
 /// Seeds 1103 and 1396 of the simulator: who had asked for the remains was killed, and the project was called running
 /// for ever with a dead agent in it.
 #[test]

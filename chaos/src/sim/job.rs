@@ -212,7 +212,7 @@ impl World {
     pub(super) fn lost(&mut self, id: u64) {
         let Some(job) = self.jobs.get(&id) else { return };
         let reason = "the connection to tmux was lost: server exited unexpectedly";
-        let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, Ending::Reason(reason.to_owned()));
+        let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, Ending::Lost(reason.to_owned()));
         self.settle(id, Err(Box::new(failure)));
     }
 
@@ -223,7 +223,7 @@ impl World {
             Waits::Time => {}
             Waits::Link => {
                 let reason = "the connection to tmux was lost: tmux could not be reached in time";
-                let ending = Ending::Reason(reason.to_owned());
+                let ending = Ending::Lost(reason.to_owned());
                 let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, ending);
                 self.settle(id, Err(Box::new(failure)));
             }

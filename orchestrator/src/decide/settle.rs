@@ -349,7 +349,8 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
 
 fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let Some(role) = draft.p.roles.get(index) else { return };
-    if role.state() != RoleState::Dead && sight::outcome_unknown(draft, failure) {
+    // Of the dead, too: their remains are asked for again when tmux answers, and may then tell of more than one death.
+    if (role.state() != RoleState::Dead || role.unexplained) && sight::outcome_unknown(draft, failure) {
         if role.state() == RoleState::Starting && role.process.is_some() {
             advance::brief_afresh(draft, index);
         }
