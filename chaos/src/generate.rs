@@ -87,6 +87,9 @@ pub fn generate(request: &Request) -> Result<Schedule, GenerateError> {
         projects: request.projects,
         roles: request.roles,
         faults: Vec::new(),
+        story: None,
+        violates: None,
+        expected: None,
     };
     schedule.check()?;
     let kinds: Vec<(Kind, u32)> =

@@ -36,6 +36,15 @@ pub struct Schedule {
     pub roles: u32,
     /// The faults, by time.
     pub faults: Vec<Planned>,
+    /// What happens in it, in a sentence or two, for whoever finds it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<String>,
+    /// The invariant that failed under it when it was kept, such as `S4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub violates: Option<String>,
+    /// What that invariant says, in the words of that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
 }
 
 /// One fault, planned.
@@ -210,6 +219,9 @@ mod tests {
             projects: 2,
             roles: 2,
             faults,
+            story: None,
+            violates: None,
+            expected: None,
         }
     }
 

@@ -392,6 +392,104 @@ fn a_refused_worktree_is_tried_within_the_budget_and_then_contained() {
     assert_eq!(count(&story, |what| matches!(what, What::SubprocessFailed { .. })), 4, "every one with its evidence");
 }
 
+fn explained(what: &What) -> bool {
+    matches!(what, What::DeathExplained { .. })
+}
+
+/// Seeds 247 and 492 of the simulator: the attempt was charged again, and the death never explained.
+#[test]
+fn remains_that_cannot_be_had_while_provisioning_are_no_failure_of_their_own() {
+    let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
+    story.run(SECOND);
+    story.core.env().end_agent("developer", DEAD);
+    let until = story.core.env().at + SECOND;
+    while state(&story) != Some(ProjectState::Provisioning) {
+        assert!(story.step(until), "an attempt begins");
+    }
+    let lost = Failure {
+        program: Program::Tmux,
+        ..Failure::of_operation(Stage::Run, FailureKind::SubprocessFailed, vec!["collect".to_owned()], "server exited")
+    };
+    story.core.env().script.failures.insert("collect", vec![lost]);
+    story.core.env().end_agent("tester", DEAD);
+    story.run(SECOND * 30);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!((count(&story, explained), count(&story, started)), (2, 1));
+}
+
+/// The connection goes with the server: remains that were just asked for are nobody's failure, and the death of the
+/// server is charged to nobody, however early the first of its agents is missed.
+#[test]
+fn a_connection_that_is_lost_while_remains_are_gathered_charges_nobody() {
+    let mut story = running();
+    let lost = || Failure {
+        program: Program::Tmux,
+        ending: Ending::Lost("the connection to tmux was lost".to_owned()),
+        ..Failure::of_operation(Stage::Run, FailureKind::SubprocessFailed, vec!["collect".to_owned()], "")
+    };
+    story.core.env().script.failures.insert("collect", vec![lost(), lost()]);
+    story.core.env().end_agent("developer", PaneEnd::Gone);
+    story.core.env().end_agent("tester", PaneEnd::Gone);
+    story.run(Span::from_millis(5));
+    assert_eq!((count(&story, explained), state(&story)), (0, Some(ProjectState::Running)));
+    story.core.env().kill_server();
+    story.run(SECOND * 2);
+    assert_eq!((count(&story, explained), count(&story, started)), (2, 0));
+    assert_eq!(state(&story), Some(ProjectState::Running));
+}
+
+/// Seeds 1103 and 1396 of the simulator: who had asked for the remains was killed, and the project was called running
+/// for ever with a dead agent in it.
+#[test]
+fn a_death_is_explained_by_the_next_orchestrator() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    let until = story.core.env().at + SECOND;
+    while role(&story, "developer") != RoleState::Dead {
+        assert!(story.step(until), "the death is noticed");
+    }
+    assert_eq!(count(&story, explained), 0);
+    story.restart(Policy::default());
+    story.run(SECOND * 2);
+    assert_eq!((count(&story, explained), count(&story, started)), (1, 1));
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!(role(&story, "developer"), RoleState::Ready);
+}
+
+/// Likewise if the machine was started anew meanwhile.
+#[test]
+fn a_death_before_a_reboot_is_explained_after_it() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    let until = story.core.env().at + SECOND;
+    while role(&story, "developer") != RoleState::Dead {
+        assert!(story.step(until), "the death is noticed");
+    }
+    story.core.env().reboot();
+    story.restart_after(vec![Event::Rebooted]);
+    story.run(SECOND * 2);
+    let deaths = count(&story, |what| matches!(what, What::AgentDied { .. }));
+    assert_eq!((deaths, count(&story, explained)), (story.project().expect("it").roles.len(), deaths));
+    assert_eq!(state(&story), Some(ProjectState::Running));
+}
+
+/// Seed 1598 of the simulator: the deadline of the acknowledgement went with the incident, and nobody set another.
+#[test]
+fn a_brief_that_was_out_when_a_file_went_missing_is_handed_over_again() {
+    let mut story = Story::begin("Story", &["developer"], Policy::default());
+    story.core.env().script.deaf = true;
+    story.run(SECOND);
+    assert_eq!(state(&story), Some(ProjectState::Briefing));
+    story.core.env().script.missing.insert("developer".to_owned());
+    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("developer".to_owned()) };
+    story.core.env().push(SECOND, Source::Inotify, touched);
+    story.run(SECOND * 2);
+    assert_eq!((state(&story), count(&story, started)), (Some(ProjectState::Briefing), 1));
+    story.core.env().script.deaf = false;
+    story.run(SECOND * 300);
+    assert_eq!((state(&story), launched(&story, "developer")), (Some(ProjectState::Running), 1));
+}
+
 /// Every event again, once more, changes nothing: what the sources repeat is harmless.
 #[test]
 fn repeated_events_change_nothing() {

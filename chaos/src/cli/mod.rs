@@ -4,7 +4,9 @@ mod exit;
 mod faults;
 mod output;
 mod progress;
+mod replay;
 mod run;
+mod shrink;
 mod sim;
 mod soak;
 mod sweep;
@@ -39,6 +41,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
+    /// Find the smallest schedule under which the same invariant fails
+    Shrink(shrink::ShrinkArgs),
     /// Show the catalogue of faults
     Faults(faults::FaultsArgs),
     /// Show the summary of a report
@@ -80,6 +84,7 @@ fn ended(command: &Command) -> Exit {
         Command::Soak(args) => soak::soak(args),
         Command::Sweep(args) => sweep::sweep(args),
         Command::Replay(args) => run::replay(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
         Command::Doctor { orch } => doctor(orch),
@@ -151,6 +156,9 @@ mod tests {
             &["run", "--mode", "sim", "--seeds", "0..5", "--seed", "1"],
             &["run", "--seed", "-1"],
             &["shrink"],
+            &["shrink", "a.json", "--seed", "1"],
+            &["shrink", "a.json", "--invariant", "X9"],
+            &["shrink", "a.json", "--runs", "0"],
             &["soak", "--kills", "0"],
             &["soak", "--projects", "1"],
             &["sweep"],

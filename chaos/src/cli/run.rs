@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::output::{error, note, result, style};
 use super::progress::Progress;
+use super::replay;
 use super::sim::{self, SimArgs};
 use super::value;
 use crate::fault::{Kind, Mode};
@@ -94,8 +95,19 @@ pub(super) struct ReplayArgs {
     /// A schedule, or the folder of a report
     #[arg(value_name = "SCHEDULE|REPORT-DIR")]
     from: PathBuf,
+    /// Play a simulated schedule with this bug planted
+    #[arg(long, value_name = "BUG", value_enum)]
+    plant: Option<replay::PlantArg>,
     #[command(flatten)]
     play: PlayArgs,
+}
+
+impl PlayArgs {
+    /// An option that was given and has a meaning in live mode only.
+    fn only_live(&self) -> Option<&'static str> {
+        let given = [(self.out.is_some(), "--out"), (self.json, "--json"), (self.keep, "--keep")];
+        given.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
 }
 
 impl OrchArg {
@@ -166,6 +178,11 @@ fn live(args: &RunArgs) -> Exit {
 /// `orch-chaos replay`.
 pub(super) fn replay(args: &ReplayArgs) -> Exit {
     match read_schedule(&args.from) {
+        Ok(schedule) if schedule.mode == Mode::Sim => match args.play.only_live() {
+            Some(live) => failed(Exit::Usage, &format!("{live} is for live runs; this schedule is simulated")),
+            None => replay::replay(&schedule, args.plant),
+        },
+        Ok(_) if args.plant.is_some() => failed(Exit::Usage, "bugs are planted in simulated runs only"),
         Ok(schedule) => play(schedule, &args.play),
         Err(why) => failed(Exit::Usage, &why),
     }
@@ -176,7 +193,8 @@ pub(super) fn failed(exit: Exit, why: &str) -> Exit {
     exit
 }
 
-fn read_schedule(from: &Path) -> Result<Schedule, String> {
+/// A schedule from a file or the folder of a report, fit to be played.
+pub(super) fn read_schedule(from: &Path) -> Result<Schedule, String> {
     let file = if from.is_dir() { from.join("schedule.json") } else { from.to_owned() };
     let place = file.display();
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{place}: {error}"))?;

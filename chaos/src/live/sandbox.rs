@@ -278,6 +278,9 @@ mod tests {
             projects: 2,
             roles: 2,
             faults: Vec::new(),
+            story: None,
+            violates: None,
+            expected: None,
         }
     }
 

@@ -200,6 +200,9 @@ pub(super) mod tests {
             projects: 1,
             roles: 2,
             faults,
+            story: None,
+            violates: None,
+            expected: None,
         };
         schedule.faults = injections
             .iter()

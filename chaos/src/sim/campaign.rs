@@ -2,13 +2,12 @@
 
 use super::cover::Coverage;
 use super::draw::{self, Request};
+use super::replay;
 use super::run::{Outcome, Plan, Sim};
-use super::world::Manner;
 use crate::check::witnessed;
 use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::seed::Seed;
-use orchestrator::domain::limits::Policy;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -190,23 +189,6 @@ impl Campaign {
 /// If there is no memory for its database.
 pub fn play_schedule(schedule: Schedule, fingerprint: bool) -> Result<Outcome, String> {
     let checkers = witnessed::all(schedule.faults.is_empty());
-    let plan = Plan { fingerprint, ..plan_of(schedule) };
+    let plan = Plan { fingerprint, ..replay::plan(&schedule, None) };
     Sim::new(plan).map(|sim| sim.play(checkers)).map_err(|error| error.to_string())
-}
-
-/// The plan of a schedule: nothing planted, the agents' work in proportion to the length of the run.
-#[must_use]
-pub fn plan_of(schedule: Schedule) -> Plan {
-    // From a thirtieth to a quarter of the run, so that most projects are over when the world has been healed.
-    let work_us = (schedule.duration_ms * 1_000 / 30, schedule.duration_ms * 1_000 / 4);
-    let max_active = schedule.projects.max(Policy::default().max_active);
-    Plan {
-        schedule,
-        manner: Manner { work_us, ..Manner::default() },
-        policy: Policy { max_active, ..Policy::default() },
-        blows: Vec::new(),
-        crashes: BTreeMap::new(),
-        record_points: false,
-        fingerprint: false,
-    }
 }

@@ -64,6 +64,9 @@ pub fn draw(request: &Request) -> Schedule {
         projects,
         roles,
         faults: Vec::new(),
+        story: None,
+        violates: None,
+        expected: None,
     };
     if stream.below(FAULT_FREE) == 0 {
         return schedule;

@@ -105,6 +105,11 @@ impl World {
         if !self.lives[life].alive || self.lives[life].link.is_some() {
             return;
         }
+        if self.lives[life].paused {
+            // A stopped process reaches for nothing.
+            self.after(PAUSES_US.0, Ev::Connect { life });
+            return;
+        }
         let expected = self.lives[life].expected.filter(|server| self.kernel.is_alive(*server));
         let found = self.server.as_mut();
         let id = match found {

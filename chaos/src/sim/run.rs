@@ -234,7 +234,8 @@ impl Sim {
             }
             Stands::Up => self.hosts[place].plan(),
             Stands::Crashed => self.crash(place),
-            Stands::Fenced => self.end_host(place),
+            // Whoever watches over it starts it again, unless the one that took over is still there.
+            Stands::Fenced => self.crash(place),
         }
     }
 

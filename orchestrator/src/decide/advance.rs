@@ -271,7 +271,8 @@ fn hand_briefs(draft: &mut Draft<'_, '_>) -> bool {
             role.state() == RoleState::Starting
                 && role.process.is_some()
                 && role.busy.is_none()
-                && role.briefs_sent == 0
+                // Also one that was handed over before an incident, which took its deadline along.
+                && role.ack_due.is_none()
         });
         if waits && draft.tmux_answers() {
             hand_brief(draft, index);

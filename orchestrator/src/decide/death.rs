@@ -34,11 +34,19 @@ pub(super) fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remai
         return;
     }
     let failure = classified(draft, index, remains);
-    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
+    explained(draft, index, &failure);
     if !remains.session_present {
         observe::session_gone(draft);
     }
     fault::fault_or_join(draft, Some(index), failure);
+}
+
+/// Tells the cause of a death; it is owed to nobody any more.
+pub(super) fn explained(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    if let Some(role) = draft.p.roles.get_mut(index) {
+        role.unexplained = false;
+    }
+    draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
 }
 
 /// The process lives. If its pane does too, nothing is wrong; if not, it has outlived its session or pane, and must

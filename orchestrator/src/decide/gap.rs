@@ -5,6 +5,7 @@
 //! processes along, C43), and where the world knows more than the database, nothing is ended or started again before
 //! a person has looked (C46).
 
+use super::death;
 use super::draft::{Cursor, Draft};
 use super::fault;
 use super::observe;
@@ -81,7 +82,12 @@ fn ended_by_reboot(draft: &mut Draft<'_, '_>) {
     let mut lost = Vec::new();
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
-        let Some(process) = role.process else { continue };
+        let Some(process) = role.process else {
+            if role.unexplained && role.state() == RoleState::Dead {
+                lost.push(index);
+            }
+            continue;
+        };
         let expected = over || role.state() == RoleState::Done;
         observe::record_death(draft, index, process, expected);
         if !expected {
@@ -100,7 +106,7 @@ fn ended_by_reboot(draft: &mut Draft<'_, '_>) {
     let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::ServerDied, what, "");
     (failure.ending, failure.program) = (ending, Program::Tmux);
     for index in &lost {
-        draft.tell_role(*index, What::DeathExplained { failure: Box::new(failure.clone()) });
+        death::explained(draft, *index, &failure);
     }
     // Where every agent had been done there is nothing to recover.
     if !lost.is_empty() || draft.p.roles.iter().any(|role| role.state() != RoleState::Done) {

@@ -12,7 +12,7 @@ use crate::domain::event::PaneSeen;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::fleet::Tmux;
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
-use crate::domain::project::{Project, Role, SessionIs};
+use crate::domain::project::{Project, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
@@ -40,6 +40,9 @@ fn died(draft: &mut Draft<'_, '_>, index: usize, process: ProcessId) {
         return;
     }
     fault::condemn(draft, index);
+    if let Some(role) = draft.p.roles.get_mut(index) {
+        role.unexplained = true;
+    }
     collect(draft, index, Some(process));
 }
 
@@ -146,7 +149,8 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
 fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
-        if unexplained(draft, role) {
+        if role.state() == RoleState::Dead && role.unexplained && role.busy.is_none() {
+            // Who asked for its remains is gone, or the turn that asked could not be committed.
             collect(draft, index, None);
             continue;
         }
@@ -171,26 +175,6 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_se
         session_gone(draft);
     }
     advance::advance(draft);
-}
-
-/// Whether a death is recorded and nothing has followed: the answer about what is left was lost, with the connection
-/// to tmux or with the last orchestrator.
-fn unexplained(draft: &Draft<'_, '_>, role: &Role) -> bool {
-    let p = &draft.p;
-    let waits = match p.state() {
-        ProjectState::Launching | ProjectState::Briefing | ProjectState::Running => true,
-        // It goes on by itself, with what is found now.
-        ProjectState::Suspended => {
-            sight::is_lost(draft) && p.incident.as_ref().is_none_or(|incident| incident.retry_at.is_none())
-        }
-        ProjectState::Queued
-        | ProjectState::Provisioning
-        | ProjectState::Recovering
-        | ProjectState::Completed
-        | ProjectState::Failed
-        | ProjectState::Cancelled => false,
-    };
-    waits && role.state() == RoleState::Dead && role.busy.is_none() && p.busy.is_none() && p.session_live()
 }
 
 /// The session is proved gone: its token is stale, and so is every incarnation in it.

@@ -356,30 +356,31 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
 
 fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
     let Some(role) = draft.p.roles.get(index) else { return };
-    if role.state() != RoleState::Dead && sight::outcome_unknown(draft, failure) {
-        if role.state() == RoleState::Starting && role.process.is_some() {
-            advance::brief_afresh(draft, index);
-        }
-        return;
-    }
-    // The connection was lost with the question under way: what its death was is asked again with the next list. It
-    // may well be the server's (a killed server takes its agents along, and their end is noticed first).
+    let unknown = sight::outcome_unknown(draft, failure);
+    // The connection was lost with the question under way: what a death was is asked again with the next list. It may
+    // well be the server's (a killed server takes its agents along, and their end is noticed first).
     let unanswered = failure.program == Program::Tmux && matches!(failure.ending, Ending::Lost(_));
-    let asked_again = draft.p.state() != ProjectState::Suspended || sight::is_lost(draft);
-    if role.state() == RoleState::Dead && asked_again && (unanswered || sight::outcome_unknown(draft, failure)) {
+    if role.state() == RoleState::Dead && role.unexplained && (unknown || unanswered) {
         // An attempt that is already making things ready waited for nothing but this.
         if draft.p.state() == ProjectState::Provisioning {
             advance::advance(draft);
         }
         return;
     }
+    if role.state() != RoleState::Dead && unknown {
+        if role.state() == RoleState::Starting && role.process.is_some() {
+            advance::brief_afresh(draft, index);
+        }
+        return;
+    }
     match role.state() {
-        // Its remains could not be had; its death stands on its own proof.
-        RoleState::Dead if draft.p.state() != ProjectState::Provisioning => {
+        // Of the dead nothing but their remains is asked of tmux. They could not be had: its death stands on its own
+        // proof, and is one failure with it, whatever the project was doing meanwhile.
+        RoleState::Dead if failure.program == Program::Tmux => {
             let ending = Ending::Lost(failure.to_string());
             let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
             let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
-            draft.tell_role(index, What::DeathExplained { failure: Box::new(lost.clone()) });
+            death::explained(draft, index, &lost);
             fault::fault_or_join(draft, Some(index), lost);
         }
         // A respawn whose outcome is unknown keeps its token: the next attempt asks for the same incarnation again

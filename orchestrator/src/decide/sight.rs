@@ -44,8 +44,13 @@ pub(super) fn is_lost(draft: &Draft<'_, '_>) -> bool {
 /// Whether an effect's outcome is unknown because tmux is: it is settled by token once tmux answers, and until then
 /// it is nobody's fault.
 pub(super) fn outcome_unknown(draft: &Draft<'_, '_>, failure: &Failure) -> bool {
-    let open = matches!(failure.ending, Ending::DeadlinePassed(_) | Ending::Lost(_));
-    failure.program == Program::Tmux && open && !draft.tmux_answers()
+    let open = match failure.ending {
+        // The connection itself was lost, whether that was told already or comes next.
+        Ending::Lost(_) => true,
+        Ending::DeadlinePassed(_) => !draft.tmux_answers(),
+        Ending::Code(_) | Ending::Signal(_) | Ending::NotStarted(_) | Ending::Reason(_) => false,
+    };
+    failure.program == Program::Tmux && open
 }
 
 /// A fault that was proved meanwhile: its attempt is made when the project goes on.

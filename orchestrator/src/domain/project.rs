@@ -127,6 +127,9 @@ pub struct Role {
     pub last_progress: Option<Timestamp>,
     /// How quiet it is.
     pub vigil: Vigil,
+    /// Whether its last death is told and its remains were not had yet. What asks for them dies with its process, so
+    /// that somebody must remember to ask again.
+    pub unexplained: bool,
     /// The effect under way for this role; not persisted, an outbox row is.
     pub busy: Option<EffectId>,
     /// The look at its resources under way.
@@ -209,6 +212,7 @@ impl Role {
             ack_due: None,
             last_progress: None,
             vigil: Vigil::default(),
+            unexplained: false,
             busy: None,
             looking: None,
             look_again: false,

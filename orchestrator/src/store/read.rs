@@ -142,7 +142,8 @@ impl Store {
     fn roles(&self, id: ProjectId, spec: &Spec) -> Result<Vec<Role>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT name, state, epoch, token, pane, pid, pid_start, started_us, worktree_path, worktree_branch,
-                    worktree_ready, claude_size, claude_sha256, briefs_sent, ack_due_us, progress_us, vigil
+                    worktree_ready, claude_size, claude_sha256, briefs_sent, ack_due_us, progress_us, vigil,
+                    unexplained
                FROM role WHERE project_id = ?1 ORDER BY ordinal",
         )?;
         let mut rows = statement.query([id.0])?;
@@ -245,6 +246,7 @@ fn role(row: &Row<'_>) -> Result<Role, StoreError> {
     role.ack_due = stamp(14)?;
     role.last_progress = stamp(15)?;
     role.vigil = json(&row.get::<_, String>(16)?, || format!("vigil of role {}", role.name))?;
+    role.unexplained = row.get(17)?;
     Ok(role)
 }
 

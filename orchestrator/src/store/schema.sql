@@ -120,6 +120,7 @@ CREATE TABLE role (
     ack_due_us      INTEGER,
     progress_us     INTEGER,
     vigil           TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(vigil)),
+    unexplained     INTEGER NOT NULL DEFAULT 0 CHECK (unexplained IN (0, 1)),
     PRIMARY KEY (project_id, name),
     CHECK ((pid IS NULL) = (pid_start IS NULL)),
     CHECK (state IN ('absent', 'dead') OR token IS NOT NULL)

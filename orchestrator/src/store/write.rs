@@ -212,7 +212,8 @@ fn update_roles(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreErro
     let mut statement = tx.prepare_cached(
         "UPDATE role SET epoch = ?3, token = ?4, pane = ?5, pid = ?6, pid_start = ?7, started_us = ?8,
                 worktree_path = ?9, worktree_branch = ?10, worktree_ready = ?11, claude_size = ?12,
-                claude_sha256 = ?13, briefs_sent = ?14, ack_due_us = ?15, progress_us = ?16, vigil = ?17
+                claude_sha256 = ?13, briefs_sent = ?14, ack_due_us = ?15, progress_us = ?16, vigil = ?17,
+                unexplained = ?18
           WHERE project_id = ?1 AND name = ?2",
     )?;
     for role in &project.roles {
@@ -235,6 +236,7 @@ fn update_roles(tx: &Transaction<'_>, project: &Project) -> Result<(), StoreErro
             role.ack_due.map(micros),
             role.last_progress.map(micros),
             serde_json::to_string(&role.vigil)?,
+            role.unexplained,
         ])?;
         expect_one(changed, || format!("role {} of project {}", role.name, project.id))?;
     }

@@ -21,6 +21,8 @@ pub(super) struct Founded {
     unfit: BTreeMap<(ProjectId, RoleName), Option<Timestamp>>,
     tmux_trouble: Option<Option<Timestamp>>,
     server_gone: bool,
+    /// Since when an orchestrator runs: what it saw before it was stopped it tells when it goes on.
+    serving: Timestamp,
     tally: Tally,
 }
 
@@ -31,8 +33,8 @@ impl Founded {
     }
 
     /// Whether something was so until not longer ago than what was seen of it may take.
-    fn recent(until: Option<Option<Timestamp>>, at: Timestamp) -> bool {
-        until.is_some_and(|until| until.is_none_or(|until| at.since(until) <= LAG))
+    fn recent(&self, until: Option<Option<Timestamp>>, at: Timestamp) -> bool {
+        until.is_some_and(|until| until.is_none_or(|until| at.since(until.max(self.serving)) <= LAG))
     }
 
     fn of_project(&mut self, entry: &Entry, project: ProjectId) {
@@ -46,7 +48,8 @@ impl Founded {
             self.tally.check(!there, || format!("seq {seq}: the session of project {project} is called dead"));
         } else if let What::ResourceMissing { path, .. } = &entry.signal.what {
             let until = whose.and_then(|whose| self.unfit.get(&whose).copied());
-            self.tally.check(Self::recent(until, at), || {
+            let recent = self.recent(until, at);
+            self.tally.check(recent, || {
                 format!("seq {seq}: {path} of project {project} is called missing, and is as it must be")
             });
         } else if let What::AgentStalled { .. } = entry.signal.what {
@@ -107,6 +110,8 @@ impl Checker for Founded {
             if let Some(until) = self.unfit.get_mut(&(*project, role.clone())) {
                 until.get_or_insert(at);
             }
+        } else if let Fact::Serving { .. } = told.fact {
+            self.serving = at;
         } else if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
             self.server_gone |= told.fact != Fact::ServerStopped;
             self.tmux_trouble = Some(None);
@@ -124,7 +129,7 @@ impl Checker for Founded {
             self.tally.check(!fault_free, || format!("seq {seq}: an alarm, and nothing was ever wrong: {what:?}"));
         }
         if let What::TmuxLost { .. } = what {
-            let trouble = Self::recent(self.tmux_trouble, entry.at);
+            let trouble = self.recent(self.tmux_trouble, entry.at);
             self.tally.check(trouble, || format!("seq {seq}: tmux is called lost, and was there all the time"));
         } else if let What::ServerDied { .. } = what {
             let gone = self.server_gone;

@@ -130,6 +130,9 @@ fn play(sweep: &Sweep, point: &Point, stop: &Stop) -> Result<Result<String, Odd>
         projects: 1,
         roles: 1,
         faults: Vec::new(),
+        story: None,
+        violates: None,
+        expected: None,
     };
     let sandbox = Sandbox::create(&schedule).map_err(LiveError::Environment)?;
     let guard = Guard::start(&sweep.guard, sandbox.dir(), sandbox.mark());

@@ -144,6 +144,9 @@ pub fn run_soak(soak: &Soak, stop: &Stop, tell: &(dyn Fn(SoakStep) + Sync)) -> R
         projects: soak.projects,
         roles: soak.roles,
         faults: Vec::new(),
+        story: None,
+        violates: None,
+        expected: None,
     };
     let sandbox = Sandbox::create(&schedule).map_err(LiveError::Environment)?;
     let guard = Guard::start(&soak.guard, sandbox.dir(), sandbox.mark());

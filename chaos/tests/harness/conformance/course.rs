@@ -29,7 +29,19 @@ fn fault(id: u32, at_ms: u64, kind: Kind, role: Option<u32>) -> Planned {
 
 fn schedule(faults: Vec<Planned>) -> Schedule {
     let (mode, duration_ms, control_ms) = (Mode::Live, 4_000, 600);
-    Schedule { version: VERSION, seed: Seed(5), mode, duration_ms, control_ms, projects: 2, roles: 2, faults }
+    Schedule {
+        version: VERSION,
+        seed: Seed(5),
+        mode,
+        duration_ms,
+        control_ms,
+        projects: 2,
+        roles: 2,
+        faults,
+        story: None,
+        violates: None,
+        expected: None,
+    }
 }
 
 fn follow(ways: &mut Ways, entry: &Entry, first_role: u32) {
