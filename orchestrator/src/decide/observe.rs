@@ -140,10 +140,20 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
     }
 }
 
+/// States in which an agent that is dead must not be.
+fn is_watched(state: ProjectState) -> bool {
+    matches!(state, ProjectState::Briefing | ProjectState::Running)
+}
+
 /// Holds one project against the list: what contradicts it is looked into, never judged from the list alone.
 fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
     for index in 0..draft.p.roles.len() {
         let Some(role) = draft.p.roles.get(index) else { continue };
+        if role.state() == RoleState::Dead && role.busy.is_none() && is_watched(draft.p.state()) {
+            // Its death is written down, and whoever asked for its remains ended before they came.
+            collect(draft, index, None);
+            continue;
+        }
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         if role.busy.is_some() || !(role.state().is_live() || role.state() == RoleState::Done) {
@@ -218,7 +228,7 @@ pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
 
 /// Looks at all resources of a project that has been launched.
 pub(super) fn look_at_all(draft: &mut Draft<'_, '_>) {
-    let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running);
+    let watched = is_watched(draft.p.state());
     if watched && draft.p.looking.is_none() && draft.p.busy.is_none() {
         let roles = advance::looks(&draft.p);
         draft.order_look(None, Effect::Look { roles });

@@ -357,7 +357,8 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
     }
     match role.state() {
         // Its remains could not be had; its death stands on its own proof.
-        RoleState::Dead if draft.p.state() != ProjectState::Provisioning => {
+        // While its ground is being made only what asks tmux can be the question for its remains.
+        RoleState::Dead if draft.p.state() != ProjectState::Provisioning || failure.program == Program::Tmux => {
             let ending = Ending::Lost(failure.to_string());
             let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
             let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
