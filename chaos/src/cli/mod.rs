@@ -6,6 +6,7 @@ mod output;
 mod progress;
 mod run;
 mod soak;
+mod sweep;
 mod value;
 
 pub use exit::Exit;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::RunArgs),
     /// Kill the orchestrator again and again under load, and count what is lost by it
     Soak(soak::SoakArgs),
+    /// Fail at every crash point of the catalogue, and hold each end against the undisturbed one
+    Sweep(sweep::SweepArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
     /// Show the catalogue of faults
@@ -74,6 +77,7 @@ fn ended(command: &Command) -> Exit {
     match command {
         Command::Run(args) => run::run(args),
         Command::Soak(args) => soak::soak(args),
+        Command::Sweep(args) => sweep::sweep(args),
         Command::Replay(args) => run::replay(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
@@ -147,6 +151,8 @@ mod tests {
             &["shrink"],
             &["soak", "--kills", "0"],
             &["soak", "--projects", "1"],
+            &["sweep", "--row", "C47"],
+            &["sweep", "--fault", "nonsense"],
             &["replay"],
         ] {
             let args = std::iter::once("orch-chaos").chain(wrong.iter().copied());

@@ -25,6 +25,7 @@ mod perform;
 pub mod points;
 pub mod run;
 mod spoil;
+pub mod sweep;
 pub mod tmux;
 pub mod world;
 

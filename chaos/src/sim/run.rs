@@ -6,6 +6,7 @@ use super::gate::{Blow, Gate};
 use super::heap::Tick;
 use super::host::{Host, Stands};
 use super::points::Side;
+use super::sweep::{Hit, Script};
 use super::world::{Ev, Manner, World};
 use crate::check::{Checker, Evidence, Finding, Is, Verdict};
 use crate::fault::Kind;
@@ -78,7 +79,7 @@ impl Outcome {
     }
 }
 
-enum Do {
+pub(super) enum Do {
     Enqueue(u32),
     Fault(usize),
     Undo(Undo),
@@ -86,23 +87,25 @@ enum Do {
     Resume(usize),
     Start,
     Heal,
+    Hit(Hit),
 }
 
 /// A run under way.
 pub struct Sim {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// The world.
     pub world: Rc<RefCell<World>>,
-    bank: Bank,
-    gate: Arc<Gate>,
-    hosts: Vec<Host>,
+    pub(super) bank: Bank,
+    pub(super) gate: Arc<Gate>,
+    pub(super) hosts: Vec<Host>,
     course: Vec<Do>,
     waiting: Vec<usize>,
     submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
     client: Stream,
     kill_after_commit: bool,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
+    pub(super) script: Script,
 }
 
 impl Sim {
@@ -131,13 +134,14 @@ impl Sim {
             client: seed.stream("sim.client"),
             kill_after_commit: false,
             outcome: Outcome::default(),
+            script: Script::default(),
             plan,
         };
         sim.lay_out();
         Ok(sim)
     }
 
-    fn at(&mut self, at: Tick, what: Do) {
+    pub(super) fn at(&mut self, at: Tick, what: Do) {
         self.course.push(what);
         self.world.borrow_mut().heap.push(at, Ev::Course(self.course.len() - 1));
     }
@@ -158,18 +162,7 @@ impl Sim {
     /// Plays it to its end.
     pub fn play(mut self, mut checkers: Vec<Box<dyn Checker>>) -> Outcome {
         let end = self.plan.schedule.duration_ms * 1_000;
-        loop {
-            let next = self.world.borrow_mut().heap.pop_until(end);
-            let Some((at, what)) = next else { break };
-            self.world.borrow_mut().at = at;
-            self.outcome.events += 1;
-            self.happen(what);
-            self.tell(&mut checkers);
-            if self.outcome.broke.is_some() {
-                break;
-            }
-        }
-        self.world.borrow_mut().at = end;
+        self.go_to(end, &mut checkers);
         self.judge(&mut checkers);
         let world = self.world.borrow();
         self.outcome.virtual_us = end;
@@ -179,7 +172,23 @@ impl Sim {
         self.outcome
     }
 
-    fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
+    /// Lets everything happen until then.
+    pub(super) fn go_to(&mut self, end: Tick, checkers: &mut [Box<dyn Checker>]) {
+        loop {
+            let next = self.world.borrow_mut().heap.pop_until(end);
+            let Some((at, what)) = next else { break };
+            self.world.borrow_mut().at = at;
+            self.outcome.events += 1;
+            self.happen(what);
+            self.tell(checkers);
+            if self.outcome.broke.is_some() {
+                break;
+            }
+        }
+        self.world.borrow_mut().at = end;
+    }
+
+    pub(super) fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
         let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
         let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
         let claims = Claims { differences: Some(Vec::new()), ..Claims::default() };
@@ -252,20 +261,25 @@ impl Sim {
         world.witness(Fact::NotServing { life });
     }
 
-    fn crash(&mut self, place: usize) {
+    pub(super) fn crash(&mut self, place: usize) {
         self.end_host(place);
-        if self.hosts.is_empty() {
-            let after = self.world.borrow_mut().latency.between(10_000, 1_000_000);
+        if self.nobody_serves() {
+            let after = self.world.borrow_mut().latency.between(10_000, 1_000_000) + self.script.stays_down();
             let at = self.world.borrow().at + after;
             self.at(at, Do::Start);
         }
     }
 
     fn start(&mut self) {
-        if !self.hosts.is_empty() {
-            return;
+        if self.nobody_serves() {
+            self.start_another();
         }
-        self.start_another();
+    }
+
+    /// Whether whoever watches over the orchestrator has to start one: a stopped one that was succeeded is no help.
+    fn nobody_serves(&self) -> bool {
+        let world = self.world.borrow();
+        self.hosts.is_empty() || (self.script.on && self.hosts.iter().all(|host| world.lives[host.life].paused))
     }
 
     fn start_another(&mut self) {
@@ -294,6 +308,7 @@ impl Sim {
             Do::Fault(place) => self.due(place),
             Do::Undo(undo) => self.world.borrow_mut().undo(undo),
             Do::Unlock => self.unlock(),
+            Do::Hit(hit) => self.hit(hit),
             Do::Resume(life) => self.resume(life),
             Do::Heal => {
                 self.waiting.clear();
@@ -319,7 +334,7 @@ impl Sim {
         }
     }
 
-    fn now(&mut self) -> Now {
+    pub(super) fn now(&mut self) -> Now {
         let mut seed = [0; 32];
         for part in seed.chunks_exact_mut(8) {
             part.copy_from_slice(&self.client.word().to_le_bytes());
@@ -363,7 +378,7 @@ impl Sim {
         Some(Target { project, role })
     }
 
-    fn inject(&mut self, place: usize) {
+    pub(super) fn inject(&mut self, place: usize) {
         let planned = self.plan.schedule.faults[place].clone();
         *self.outcome.injected.entry(planned.kind).or_insert(0) += 1;
         let Some(target) = self.target(&planned) else { return };
@@ -442,6 +457,7 @@ impl Sim {
             checkers.iter_mut().for_each(|checker| checker.observe(entry));
         }
         self.awaited(&entries);
+        self.follow(&entries, facts);
     }
 
     /// Faults that waited for one of these entries are due now.
@@ -463,7 +479,7 @@ impl Sim {
     }
 }
 
-fn spec(project: u32, roles: u32) -> Spec {
+pub(super) fn spec(project: u32, roles: u32) -> Spec {
     let role = |role: u32| RoleSpec {
         name: RoleName(format!("role-{role}")),
         command: vec!["agent".to_owned()],

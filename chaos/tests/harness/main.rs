@@ -5,3 +5,4 @@ mod ground;
 mod live;
 mod sim;
 mod soak;
+mod sweep;

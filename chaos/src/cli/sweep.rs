@@ -1,0 +1,112 @@
+//! `orch-chaos sweep`.
+
+use super::exit::Exit;
+use super::output::result;
+use crate::sim::sweep::{self, Figures, Hit, Judged, ROWS, Row, Swept};
+use clap::{Args, ValueEnum};
+use std::fmt::Write as _;
+
+/// Where to sweep.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SweepMode {
+    /// In the simulated world.
+    Sim,
+}
+
+/// What to sweep.
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    /// Where to play
+    #[arg(long, value_enum, default_value = "sim")]
+    mode: SweepMode,
+    /// Only this row, such as C14; repeatable [default: all 46]
+    #[arg(long = "row", value_name = "ROW", value_parser = row)]
+    rows: Vec<&'static Row>,
+    /// Only this fault, such as kill-orch; repeatable [default: all six]
+    #[arg(long = "fault", value_name = "FAULT", value_parser = fault)]
+    faults: Vec<Hit>,
+    /// Also every ordered pair of rows
+    #[arg(long)]
+    pairs: bool,
+    /// Also every moment of the reference run, on both sides
+    #[arg(long)]
+    points: bool,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn row(text: &str) -> Result<&'static Row, String> {
+    ROWS.iter().find(|row| row.id == text).ok_or_else(|| "no such row; they are C01 to C46".to_owned())
+}
+
+fn slug(hit: Hit) -> String {
+    hit.name().replace(['/', ' '], "-").to_lowercase()
+}
+
+fn fault(text: &str) -> Result<Hit, String> {
+    let known: Vec<String> = Hit::FAULTS.into_iter().map(slug).collect();
+    let found = Hit::FAULTS.into_iter().find(|hit| slug(*hit) == text);
+    found.ok_or_else(|| format!("no such fault; known: {}", known.join(", ")))
+}
+
+/// `orch-chaos sweep`.
+pub(super) fn sweep(args: &SweepArgs) -> Exit {
+    let SweepMode::Sim = args.mode;
+    let rows: Vec<&'static Row> = if args.rows.is_empty() { ROWS.iter().collect() } else { args.rows.clone() };
+    let faults = if args.faults.is_empty() { Hit::FAULTS.to_vec() } else { args.faults.clone() };
+    let swept = Swept {
+        cases: sweep::rows(&rows, &faults),
+        pairs: if args.pairs { sweep::pairs(&rows) } else { Vec::new() },
+        points: if args.points { sweep::points(1) } else { Vec::new() },
+    };
+    if args.json {
+        match serde_json::to_string_pretty(&swept) {
+            Ok(text) => result(&text),
+            Err(why) => return super::run::failed(Exit::Unexpected, &format!("the result cannot be written: {why}")),
+        }
+    } else {
+        result(text(&swept).trim_end());
+    }
+    let all = swept.figures();
+    match (all.differ, all.not_reached) {
+        (0, 0) => Exit::Pass,
+        (0, _) => Exit::Inconclusive,
+        _ => Exit::Violated,
+    }
+}
+
+/// The table, what differs and how to see it alone, and the figures.
+fn text(swept: &Swept) -> String {
+    let mut text = sweep::table(&swept.cases);
+    for case in &swept.cases {
+        if let Judged::Differs(found) = &case.judged {
+            let fault = case.fault.replace(['/', ' '], "-").to_lowercase();
+            let (row, times) = (case.row, if case.every { "every time" } else { "once" });
+            let _ = writeln!(text, "\n{row} {} {times}: {}", case.fault, found.join("; "));
+            let _ = writeln!(text, "  again: orch-chaos sweep --row {row} --fault {fault}");
+        }
+    }
+    for pair in &swept.pairs {
+        if let Judged::Differs(found) = &pair.judged {
+            let (first, second) = (pair.first, pair.second);
+            let _ = writeln!(text, "\n{first}, then {second}: {}", found.join("; "));
+            let _ = writeln!(text, "  again: orch-chaos sweep --row {first} --fault kill-orch --pairs");
+        }
+    }
+    for point in &swept.points {
+        if let Judged::Differs(found) = &point.judged {
+            let _ = writeln!(text, "\n{}: {}", point.moment, found.join("; "));
+            let _ = writeln!(text, "  again: orch-chaos sweep --row C01 --fault kill-orch --points");
+        }
+    }
+    for (name, figures) in [
+        ("cases", Figures::of(swept.cases.iter().map(|one| &one.judged))),
+        ("pairs", Figures::of(swept.pairs.iter().map(|one| &one.judged))),
+        ("points", Figures::of(swept.points.iter().map(|one| &one.judged))),
+    ] {
+        let Figures { all, equal, differ, not_reached } = figures;
+        let _ = writeln!(text, "{name:<7} {all:>5}: {equal} equal, {differ} differ, {not_reached} not reached");
+    }
+    text
+}
