@@ -164,11 +164,9 @@ impl Sim {
         let end = self.plan.schedule.duration_ms * 1_000;
         self.go_to(end, &mut checkers);
         self.judge(&mut checkers);
-        let world = self.world.borrow();
         self.outcome.virtual_us = end;
-        self.outcome.points.clone_from(&world.points.names);
+        self.outcome.points.clone_from(&self.world.borrow().points.names);
         self.outcome.commits = self.gate.commits();
-        drop(world);
         self.outcome
     }
 
@@ -276,7 +274,7 @@ impl Sim {
         }
     }
 
-    /// Whether whoever watches over the orchestrator has to start one: a stopped one that was succeeded is no help.
+    /// Whether one has to be started: a stopped one that was succeeded is no help.
     fn nobody_serves(&self) -> bool {
         let world = self.world.borrow();
         self.hosts.is_empty() || (self.script.on && self.hosts.iter().all(|host| world.lives[host.life].paused))
