@@ -491,6 +491,26 @@ fn a_brief_that_was_out_when_a_file_went_missing_is_handed_over_again() {
 }
 
 /// Every event again, once more, changes nothing: what the sources repeat is harmless.
+/// The death is committed, and the orchestrator is killed before the remains it asked for have come (C29, C30).
+#[test]
+fn a_death_whose_evidence_was_lost_is_explained_and_mended() {
+    let mut story = running();
+    story.core.env().end_agent("developer", DEAD);
+    let told = |story: &Story, what: fn(&What) -> bool| story.told.iter().filter(|e| what(&e.signal.what)).count();
+    let died = |what: &What| matches!(what, What::AgentDied { .. });
+    let until = story.core.env().at + SECOND;
+    while told(&story, died) == 0 {
+        assert!(story.step(until), "the death is told");
+    }
+    assert_eq!(story.project().map(|project| project.state()), Some(ProjectState::Running));
+    story.restart_after(Vec::new());
+    story.run(SECOND * 20);
+    assert_eq!(told(&story, |what| matches!(what, What::DeathExplained { .. })), 1);
+    assert_eq!(told(&story, |what| matches!(what, What::RecoveryStarted { .. })), 1);
+    assert_eq!(story.project().map(|project| project.state()), Some(ProjectState::Running));
+    assert_eq!(told(&story, died), 1, "and told once");
+}
+
 #[test]
 fn repeated_events_change_nothing() {
     let mut story = running();

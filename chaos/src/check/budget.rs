@@ -30,16 +30,22 @@ struct Followed {
     reset: bool,
 }
 
-/// The checker of S7, under the policy that every installation starts with.
+/// The checker of S7.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
+    policy: Policy,
     projects: BTreeMap<ProjectId, Followed>,
     tally: Tally,
 }
 
 impl Budget {
+    /// Under a policy other than the one that every installation starts with.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     fn started(&mut self, project: ProjectId, entry: &Entry, attempt: u32, probe: bool) {
-        let policy = Policy::default();
+        let policy = self.policy.clone();
         let followed = self.projects.entry(project).or_default();
         followed.attempts.push(entry.at);
         let window = policy.breaker_window();
@@ -65,7 +71,7 @@ impl Budget {
     }
 
     fn breaker(&mut self, project: ProjectId, entry: &Entry, to: BreakerState) {
-        let policy = Policy::default();
+        let policy = self.policy.clone();
         let followed = self.projects.entry(project).or_default();
         let window = policy.breaker_window();
         let counted = followed.attempts.iter().filter(|made| entry.at.since(**made) < window).count();
@@ -123,7 +129,7 @@ impl Checker for Budget {
         } else if let What::OperatorAsked { kind, .. } = entry.signal.what {
             self.asked(project, kind);
         } else if matches!(entry.signal.what, What::RecoveryRefused { .. }) {
-            let policy = Policy::default();
+            let policy = self.policy.clone();
             let followed = self.projects.entry(project).or_default();
             let counted =
                 followed.attempts.iter().filter(|made| entry.at.since(**made) < policy.breaker_window()).count();

@@ -10,6 +10,8 @@ mod shrink;
 mod sim;
 mod soak;
 mod sweep;
+mod sweep_live;
+mod sweep_sim;
 mod value;
 
 pub use exit::Exit;
@@ -37,7 +39,7 @@ enum Command {
     Run(run::RunArgs),
     /// Kill the orchestrator again and again under load, and count what is lost by it
     Soak(soak::SoakArgs),
-    /// Kill the orchestrator exactly at every crash point, and look what its next start makes of it
+    /// Fail at every crash point of the catalogue, simulated or for real, and look what the next start makes of it
     Sweep(sweep::SweepArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
@@ -161,8 +163,8 @@ mod tests {
             &["shrink", "a.json", "--runs", "0"],
             &["soak", "--kills", "0"],
             &["soak", "--projects", "1"],
-            &["sweep"],
-            &["sweep", "--mode", "live", "--point", "C99"],
+            &["sweep", "--point", "C47"],
+            &["sweep", "--fault", "nonsense"],
             &["replay"],
         ] {
             let args = std::iter::once("orch-chaos").chain(wrong.iter().copied());

@@ -1,16 +1,16 @@
 //! `orch-chaos sweep`.
 
 use super::exit::Exit;
-use super::output::{note, result};
-use super::run::{OrchArg, failed, listen};
-use crate::live::{POINTS, Point, Row, Stop, Sweep, SweepStep, Verdict, Why, run_sweep};
+use super::run::{OrchArg, failed};
+use super::{sweep_live, sweep_sim};
+use crate::sim::sweep::Hit;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// How a sweep is played.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
+    /// In the simulated world: every point with every fault
+    Sim,
     /// kill -9 of the real program, traced from outside
     Live,
 }
@@ -19,120 +19,40 @@ enum Mode {
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
     /// How
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, default_value = "sim")]
     mode: Mode,
-    /// A crash point, such as C06; may be given more than once [default: all]
-    #[arg(long, value_name = "ID", value_parser = point)]
-    point: Vec<&'static Point>,
-    /// One JSON object a point instead of a table
+    /// A crash point, such as C06; repeatable [default: all]
+    #[arg(long = "point", value_name = "ID", value_parser = point)]
+    pub(super) points: Vec<String>,
+    /// Sim: only this fault, such as kill-orch; repeatable [default: all six]
+    #[arg(long = "fault", value_name = "FAULT", value_parser = sweep_sim::fault)]
+    pub(super) faults: Vec<Hit>,
+    /// Sim: also every ordered pair of points
     #[arg(long)]
-    json: bool,
+    pub(super) pairs: bool,
+    /// Sim: also every moment of the reference run, on both sides
+    #[arg(long)]
+    pub(super) moments: bool,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
-    orch: OrchArg,
+    pub(super) orch: OrchArg,
 }
 
-fn point(text: &str) -> Result<&'static Point, String> {
-    POINTS
-        .iter()
-        .find(|point| point.id.eq_ignore_ascii_case(text))
-        .ok_or_else(|| "no such crash point; allowed: C01 to C36".to_owned())
+fn point(text: &str) -> Result<String, String> {
+    let wrong = || "no such crash point; they are C01 to C46".to_owned();
+    let number = text.get(1..3).and_then(|digits| digits.parse::<u32>().ok()).ok_or_else(wrong)?;
+    let named = text.starts_with(['C', 'c']) && (1..=46).contains(&number);
+    if named { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 /// `orch-chaos sweep`.
 pub(super) fn sweep(args: &SweepArgs) -> Exit {
-    let Mode::Live = args.mode;
-    let guard = match std::env::current_exe() {
-        Ok(own) => own,
-        Err(why) => return failed(Exit::Unexpected, &format!("this program's own path: {why}")),
-    };
-    // Nothing is kept, so there is no folder for a file that stops it; signals do.
-    let stop = Arc::new(Stop::new(PathBuf::new()));
-    if let Err(why) = listen(&stop) {
-        return failed(Exit::Unexpected, &why);
-    }
-    let points = if args.point.is_empty() { POINTS.iter().collect() } else { args.point.clone() };
-    let sweep = Sweep { points, orch: args.orch.resolve(), guard };
-    let told = run_sweep(&sweep, &stop, &|SweepStep::Done(row)| {
-        if args.json { result(&json(&row)) } else { note(&format!("{} {}", row.point, word(row.verdict))) }
-    });
-    match told {
-        Ok((rows, why)) => {
-            if !args.json {
-                result(&table(&rows));
-            }
-            exit(&rows, why)
-        }
-        Err(why) => failed(Exit::of_error(&why), &why.to_string()),
-    }
-}
-
-fn exit(rows: &[Row], why: Option<Why>) -> Exit {
-    match why {
-        Some(Why::Interrupted) => Exit::Interrupted,
-        Some(Why::Terminated) => Exit::Terminated,
-        Some(Why::StopFile) => Exit::Aborted,
-        None => match rows.iter().map(|row| row.verdict).max() {
-            Some(Verdict::AsExpected) => Exit::Pass,
-            Some(Verdict::Differs) => Exit::Violated,
-            Some(Verdict::NotReached) | None => Exit::Inconclusive,
-        },
-    }
-}
-
-fn json(row: &Row) -> String {
-    // A row is text and one name: it has a JSON.
-    serde_json::to_string(row).unwrap_or_default()
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::AsExpected => "as expected",
-        Verdict::NotReached => "not reached",
-        Verdict::Differs => "differs",
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|row| format!("{:<4}  {:<50}  {}: {}", row.point, row.what, word(row.verdict), row.observed))
-        .collect();
-    let count = |verdict: Verdict| rows.iter().filter(|row| row.verdict == verdict).count();
-    let (good, differs, missed) = (count(Verdict::AsExpected), count(Verdict::Differs), count(Verdict::NotReached));
-    lines.push(format!("{good} of {} as expected, {differs} differ, {missed} not reached", rows.len()));
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(verdict: Verdict) -> Row {
-        Row { point: "C01", what: "w", expected: "e", verdict, observed: "o".to_owned() }
-    }
-
-    #[test]
-    fn the_worst_point_is_the_exit() {
-        let of = |verdicts: &[Verdict]| exit(&verdicts.iter().map(|verdict| row(*verdict)).collect::<Vec<_>>(), None);
-        assert_eq!(of(&[Verdict::AsExpected]), Exit::Pass);
-        assert_eq!(of(&[Verdict::AsExpected, Verdict::NotReached]), Exit::Inconclusive);
-        assert_eq!(of(&[Verdict::Differs, Verdict::NotReached, Verdict::AsExpected]), Exit::Violated);
-        // Nothing was swept: nothing is said.
-        assert_eq!(of(&[]), Exit::Inconclusive);
-    }
-
-    #[test]
-    fn the_table_of_crash_points() {
-        let line = |point: &Point| format!("{:<4}  {:<50}  {}\n", point.id, point.what, point.expected);
-        let _area = snapshots::area("chaos/crash_points");
-        insta::assert_snapshot!("live", POINTS.iter().map(line).collect::<String>());
-    }
-
-    #[test]
-    fn every_crash_point_up_to_c36_is_there_once() {
-        let ids: Vec<String> = (1..=36).map(|number| format!("C{number:02}")).collect();
-        // A letter marks a second way to meet a point.
-        let found = POINTS.iter().map(|point| point.id).filter(|id| id.len() == 3);
-        assert_eq!(found.collect::<Vec<_>>(), ids);
+    let only_sim = args.pairs || args.moments || !args.faults.is_empty();
+    match args.mode {
+        Mode::Live if only_sim => failed(Exit::Usage, "--fault, --pairs and --moments are of --mode sim"),
+        Mode::Live => sweep_live::sweep(args),
+        Mode::Sim => sweep_sim::sweep(args),
     }
 }

@@ -5,6 +5,7 @@
 
 use super::gate::Gate;
 use orchestrator::store::{Store, StoreError};
+use rusqlite::hooks::Action;
 use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,11 @@ impl Bank {
     pub fn connect(&self, gate: &Arc<Gate>) -> Result<Store, StoreError> {
         let connection = open(&self.uri)?;
         let gate = Arc::clone(gate);
+        let (changes, undone) = (Arc::clone(&gate), Arc::clone(&gate));
+        connection.update_hook(Some(move |action, _: &str, table: &str, _| {
+            changes.changed(table, action == Action::SQLITE_INSERT);
+        }))?;
+        connection.rollback_hook(Some(move || undone.rolled_back()))?;
         connection.commit_hook(Some(move || gate.passes()))?;
         Store::from_connection(connection)
     }

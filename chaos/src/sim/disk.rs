@@ -45,6 +45,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Every worktree, by its path.
+    pub fn trees(&self) -> impl Iterator<Item = (&String, &Tree)> {
+        self.trees.iter()
+    }
+
     /// The worktree at that path.
     #[must_use]
     pub fn tree(&self, path: &str) -> Option<&Tree> {

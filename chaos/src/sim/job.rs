@@ -128,9 +128,13 @@ impl World {
         let Some(job) = self.jobs.get(&id) else { return };
         let (life, ghost, effect, name) = (job.life, job.ghost, job.ordered.id, job.ordered.effect.name());
         let durable = job.ordered.effect.is_durable();
-        let mut struck = None;
+        let (mut struck, mut due) = (None, None);
         if durable && !ghost && self.lives[life].alive {
             struck = self.points.pass(|| format!("{name}.{stage}"));
+            due = self.points.due.take();
+            if let Some((Side::Before, hit)) = due {
+                self.suffer(hit);
+            }
             if struck == Some(Side::Before) {
                 self.points.struck = Some(life);
                 return;
@@ -140,6 +144,9 @@ impl World {
             }
         }
         let next = self.perform(id, stage);
+        if let Some((Side::After, hit)) = due {
+            self.suffer(hit);
+        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.waits = Waits::Time;
         if ghost {

@@ -30,6 +30,7 @@ pub mod replay;
 pub mod run;
 pub mod shrink;
 mod spoil;
+pub mod sweep;
 pub mod tmux;
 mod verdict;
 pub mod world;

@@ -2,6 +2,7 @@
 //!
 //! The method is SQLite's: a reference run counts and names every point; then run after run fails at the Nth.
 
+use super::sweep::Hit;
 use std::collections::BTreeMap;
 
 /// On which side of a point.
@@ -24,6 +25,12 @@ pub struct Points {
     pub passed: u64,
     /// Crashes that are planted: at which point, on which side.
     pub planted: BTreeMap<u64, Side>,
+    /// What else is to hit: at which point, on which side.
+    pub hits: BTreeMap<u64, (Side, Hit)>,
+    /// What hits at the point that was just passed.
+    pub due: Option<(Side, Hit)>,
+    /// What has hit, and whether it had an effect.
+    pub suffered: Vec<(Hit, bool)>,
     /// The life that a crash has just ended.
     pub struck: Option<usize>,
 }
@@ -35,6 +42,7 @@ impl Points {
         if self.recording {
             self.names.push(name());
         }
+        self.due = self.hits.remove(&self.passed);
         self.planted.remove(&self.passed)
     }
 }

@@ -7,6 +7,7 @@ use super::gate::{Blow, Gate};
 use super::heap::Tick;
 use super::host::{Host, Stands};
 use super::points::Side;
+use super::sweep::{Hit, Script};
 use super::world::{Ev, Manner, World};
 use crate::check::{Checker, Finding, Is};
 use crate::fault::Kind;
@@ -83,7 +84,7 @@ impl Outcome {
     }
 }
 
-enum Do {
+pub(super) enum Do {
     Enqueue(u32),
     Fault(usize),
     Undo(Undo),
@@ -91,6 +92,7 @@ enum Do {
     Resume(usize),
     Start,
     Heal,
+    Hit(Hit),
 }
 
 /// A run under way.
@@ -100,7 +102,7 @@ pub struct Sim {
     pub world: Rc<RefCell<World>>,
     pub(super) bank: Bank,
     pub(super) gate: Arc<Gate>,
-    hosts: Vec<Host>,
+    pub(super) hosts: Vec<Host>,
     course: Vec<Do>,
     waiting: Vec<usize>,
     pub(super) submitted: BTreeMap<u32, ProjectId>,
@@ -109,6 +111,7 @@ pub struct Sim {
     kill_after_commit: bool,
     cover: Cover,
     pub(super) outcome: Outcome,
+    pub(super) script: Script,
 }
 
 impl Sim {
@@ -138,13 +141,14 @@ impl Sim {
             kill_after_commit: false,
             cover: Cover::default(),
             outcome: Outcome::default(),
+            script: Script::default(),
             plan,
         };
         sim.lay_out();
         Ok(sim)
     }
 
-    fn at(&mut self, at: Tick, what: Do) {
+    pub(super) fn at(&mut self, at: Tick, what: Do) {
         self.course.push(what);
         self.world.borrow_mut().heap.push(at, Ev::Course(self.course.len() - 1));
     }
@@ -165,27 +169,30 @@ impl Sim {
     /// Plays it to its end.
     pub fn play(mut self, mut checkers: Vec<Box<dyn Checker>>) -> Outcome {
         let end = self.plan.schedule.duration_ms * 1_000;
+        self.go_to(end, &mut checkers);
+        self.judge(&mut checkers);
+        self.outcome.projects = self.submitted.len() as u64;
+        self.outcome.coverage = std::mem::take(&mut self.cover.reached);
+        self.outcome.virtual_us = end;
+        self.outcome.points.clone_from(&self.world.borrow().points.names);
+        self.outcome.commits = self.gate.commits();
+        self.outcome
+    }
+
+    /// Lets everything happen until then.
+    pub(super) fn go_to(&mut self, end: Tick, checkers: &mut [Box<dyn Checker>]) {
         loop {
             let next = self.world.borrow_mut().heap.pop_until(end);
             let Some((at, what)) = next else { break };
             self.world.borrow_mut().at = at;
             self.outcome.events += 1;
             self.happen(what);
-            self.tell(&mut checkers);
+            self.tell(checkers);
             if self.outcome.broke.is_some() {
                 break;
             }
         }
         self.world.borrow_mut().at = end;
-        self.judge(&mut checkers);
-        self.outcome.projects = self.submitted.len() as u64;
-        self.outcome.coverage = std::mem::take(&mut self.cover.reached);
-        let world = self.world.borrow();
-        self.outcome.virtual_us = end;
-        self.outcome.points.clone_from(&world.points.names);
-        self.outcome.commits = self.gate.commits();
-        drop(world);
-        self.outcome
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
@@ -249,20 +256,25 @@ impl Sim {
         world.witness(Fact::NotServing { life });
     }
 
-    fn crash(&mut self, place: usize) {
+    pub(super) fn crash(&mut self, place: usize) {
         self.end_host(place);
-        if self.hosts.is_empty() {
-            let after = self.world.borrow_mut().latency.between(10_000, 1_000_000);
+        if self.nobody_serves() {
+            let after = self.world.borrow_mut().latency.between(10_000, 1_000_000) + self.script.stays_down();
             let at = self.world.borrow().at + after;
             self.at(at, Do::Start);
         }
     }
 
     fn start(&mut self) {
-        if !self.hosts.is_empty() {
-            return;
+        if self.nobody_serves() {
+            self.start_another();
         }
-        self.start_another();
+    }
+
+    /// Whether one has to be started: a stopped one that was succeeded is no help.
+    fn nobody_serves(&self) -> bool {
+        let world = self.world.borrow();
+        self.hosts.is_empty() || (self.script.on && self.hosts.iter().all(|host| world.lives[host.life].paused))
     }
 
     fn start_another(&mut self) {
@@ -291,6 +303,7 @@ impl Sim {
             Do::Fault(place) => self.due(place),
             Do::Undo(undo) => self.world.borrow_mut().undo(undo),
             Do::Unlock => self.unlock(),
+            Do::Hit(hit) => self.hit(hit),
             Do::Resume(life) => self.resume(life),
             Do::Heal => {
                 self.waiting.clear();
@@ -316,7 +329,7 @@ impl Sim {
         }
     }
 
-    fn now(&mut self) -> Now {
+    pub(super) fn now(&mut self) -> Now {
         let mut seed = [0; 32];
         for part in seed.chunks_exact_mut(8) {
             part.copy_from_slice(&self.client.word().to_le_bytes());
@@ -360,7 +373,7 @@ impl Sim {
         Some(Target { project, role })
     }
 
-    fn inject(&mut self, place: usize) {
+    pub(super) fn inject(&mut self, place: usize) {
         let planned = self.plan.schedule.faults[place].clone();
         *self.outcome.injected.entry(planned.kind).or_insert(0) += 1;
         let Some(target) = self.target(&planned) else { return };
@@ -447,6 +460,7 @@ impl Sim {
             checkers.iter_mut().for_each(|checker| checker.observe(entry));
         }
         self.awaited(&entries);
+        self.follow(&entries, facts);
     }
 
     /// Faults that waited for one of these entries are due now.
@@ -468,7 +482,7 @@ impl Sim {
     }
 }
 
-fn spec(project: u32, roles: u32) -> Spec {
+pub(super) fn spec(project: u32, roles: u32) -> Spec {
     let role = |role: u32| RoleSpec {
         name: RoleName(format!("role-{role}")),
         command: vec!["agent".to_owned()],

@@ -8,3 +8,4 @@ mod regressions;
 mod sim;
 mod soak;
 mod sweep;
+mod sweep_live;

@@ -376,7 +376,7 @@ fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure
     match role.state() {
         // Of the dead nothing but their remains is asked of tmux. They could not be had: its death stands on its own
         // proof, and is one failure with it, whatever the project was doing meanwhile.
-        RoleState::Dead if failure.program == Program::Tmux => {
+        RoleState::Dead if draft.p.state() != ProjectState::Provisioning || failure.program == Program::Tmux => {
             let ending = Ending::Lost(failure.to_string());
             let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
             let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);

@@ -5,11 +5,13 @@ use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::state::ProjectState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The checker of S4.
 #[derive(Debug, Default)]
 pub(super) struct Alive {
+    /// Projects whose own agent has said that it cannot do the work: that is proof enough.
+    given_up: BTreeSet<ProjectId>,
     living: BTreeMap<ProjectId, BTreeMap<ProcessId, RoleName>>,
     tally: Tally,
 }
@@ -34,10 +36,18 @@ impl Checker for Alive {
     }
 
     fn observe(&mut self, entry: &Entry) {
-        let (Some(project), What::ProjectMoved { to, .. }) = (entry.signal.project_id, &entry.signal.what) else {
-            return;
-        };
-        let living = self.living.get(&project).and_then(|living| living.iter().next());
+        let Some(project) = entry.signal.project_id else { return };
+        if let What::AgentReported { kind, .. } = &entry.signal.what
+            && kind == "fail"
+        {
+            self.given_up.insert(project);
+        }
+        let What::ProjectMoved { to, .. } = &entry.signal.what else { return };
+        let living = self
+            .living
+            .get(&project)
+            .filter(|_| !self.given_up.contains(&project))
+            .and_then(|living| living.iter().next());
         self.tally.check(*to != ProjectState::Failed || living.is_none(), || {
             let who = living.map_or_else(String::new, |(process, role)| format!("{role} ({process})"));
             format!("seq {}: project {project} was failed while {who} lived", entry.seq)

@@ -14,19 +14,26 @@ mod verified;
 
 use super::Checker;
 use super::{absorbing, budget, errors, journal, legality};
+use orchestrator::domain::limits::Policy;
 
 /// Every checker of a simulated run.
 ///
 /// `fault_free` says that nothing will be injected: then every alarm is a false one.
 #[must_use]
 pub fn all(fault_free: bool) -> Vec<Box<dyn Checker>> {
+    under(fault_free, Policy::default())
+}
+
+/// The same, for an installation with another policy.
+#[must_use]
+pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
     vec![
         Box::<legality::Legality>::default(),
         Box::<intended::Known>::default(),
         Box::<alive::Alive>::default(),
         Box::<verified::Verified>::default(),
         Box::<unique::Unique>::default(),
-        Box::<budget::Budget>::default(),
+        Box::new(budget::Budget::under(policy)),
         Box::<errors::Errors>::default(),
         Box::<absorbing::Absorbing>::default(),
         Box::<journal::Journal>::default(),

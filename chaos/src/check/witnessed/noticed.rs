@@ -28,6 +28,8 @@ pub(super) struct Noticed {
     unfit: BTreeMap<(ProjectId, RoleName), Timestamp>,
     watched: BTreeSet<ProjectId>,
     stopped: Option<Timestamp>,
+    /// Whether it has been told, and not taken back, that tmux cannot be asked.
+    lost: bool,
     latest: Timestamp,
     tally: Tally,
 }
@@ -96,7 +98,7 @@ impl Checker for Noticed {
         } else if let Fact::Unhindered { by } = told.fact {
             self.hinder(by, false, at);
         } else if told.fact == Fact::ServerStopped {
-            self.stopped = Some(at);
+            self.stopped = (!self.lost).then_some(at);
             self.hinder("tmux", true, at);
         } else if told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerGone { .. }) {
             self.stopped = None;
@@ -135,6 +137,12 @@ impl Checker for Noticed {
         let what = &entry.signal.what;
         if matches!(what, What::TmuxLost { .. }) {
             self.tally.held(u64::from(self.stopped.take().is_some()));
+            self.lost = true;
+        } else if matches!(what, What::OrchestratorStarted { .. }) {
+            // Who has just started knows nothing of tmux yet, and says so only by its state.
+            (self.stopped, self.lost) = (None, true);
+        } else if matches!(what, What::TmuxAnswered { .. }) {
+            self.lost = false;
         }
         let Some(project) = entry.signal.project_id else { return };
         if let What::AgentStarted { process } | What::AgentAdopted { process } = what {

@@ -1,0 +1,370 @@
+//! One run of a sweep: a short life of three projects, what hits it, and how it ends.
+
+use super::strike::{At, Log, Strike};
+use crate::check::{Checker, witnessed};
+use crate::fault::{Kind, Mode};
+use crate::schedule::{Params, Planned, Schedule, VERSION};
+use crate::seed::Seed;
+use crate::sim::agent::Mood;
+use crate::sim::heap::Tick;
+use crate::sim::kernel::Program;
+use crate::sim::run::Sim;
+use crate::sim::{Manner, Plan};
+use crate::witness::Fact;
+use orchestrator::domain::id::{ProjectId, RoleName};
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::signal::What;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Projects of a run: two that recover and finish, one after the other, and one that is at work at the end.
+const PROJECTS: u32 = 3;
+const ROLES: u32 = 2;
+/// An agent's work, and how much of it each report of progress commits, in microseconds.
+const WORK_US: u64 = 26_000_000;
+const PROGRESS_US: u64 = 8_000_000;
+/// Work without an end.
+const ENDLESS_US: u64 = 1 << 50;
+/// How long a run is, and how much of it is healed: longer than anything may take to come to its end.
+const DURATION_MS: u64 = 640_000;
+const HEALED_MS: u64 = 440_000;
+/// How long each start at rest is watched, in microseconds: several sweeps.
+const REST_US: u64 = 20_000_000;
+const SEED: Seed = Seed(46);
+
+/// Which life is lived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    /// Each finishing project loses one agent on its way.
+    Recovers,
+    /// The first loses one more than its breaker allows.
+    Breaker,
+    /// The first project's agent says that it cannot do the work.
+    Fails,
+}
+
+/// How one project ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// Its state.
+    pub state: String,
+    /// How many live incarnations each of its roles has.
+    pub living: BTreeMap<RoleName, usize>,
+    /// How many sound worktrees each of its roles has.
+    pub trees: usize,
+}
+
+/// How a run ended: what must be equal whatever hit it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct End {
+    /// Its projects.
+    pub projects: BTreeMap<ProjectId, Ended>,
+    /// What should not be there any more.
+    pub left: Vec<String>,
+}
+
+/// A run that was played.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// Its moments.
+    pub log: Log,
+    /// Its end.
+    pub end: End,
+    /// What it violated.
+    pub violated: Vec<String>,
+}
+
+fn policy(scenario: Scenario) -> Policy {
+    let bounds = match scenario {
+        // Room for every hit of a case: what is compared is the end, which a breaker would put off by an hour.
+        Scenario::Recovers | Scenario::Fails => Policy { breaker_max: 12, ..Policy::default() },
+        Scenario::Breaker => Policy { breaker_max: 1, breaker_window_s: 60, probes_max: 12, ..Policy::default() },
+    };
+    // One after the other, so that every moment of the first comes again with the second; but not where the first
+    // has to wait for its breaker, or the last, which has no end, would keep it waiting.
+    let max_active = if scenario == Scenario::Breaker { 3 } else { 1 };
+    Policy { max_active, backoff_cap_s: 10, ..bounds }
+}
+
+/// The faults that situations are built of; they wait until they are asked for.
+fn situations() -> Vec<Planned> {
+    let planned = |(id, kind): (u32, Kind)| Planned {
+        id,
+        at_ms: DURATION_MS - HEALED_MS - 1,
+        on_event: Some("asked for by the sweep".to_owned()),
+        kind,
+        project: 0,
+        role: kind.entry().hits_role.then_some(1),
+        params: Params::default(),
+    };
+    let kinds = [Kind::EventDrop, Kind::PausedWriter, Kind::Reboot, Kind::Suspend];
+    (1..).zip(kinds).map(planned).collect()
+}
+
+fn plan(scenario: Scenario) -> Plan {
+    Plan {
+        schedule: Schedule {
+            version: VERSION,
+            seed: SEED,
+            mode: Mode::Sim,
+            duration_ms: DURATION_MS,
+            control_ms: HEALED_MS,
+            projects: PROJECTS,
+            roles: ROLES,
+            faults: situations(),
+            story: None,
+            violates: None,
+            expected: None,
+        },
+        manner: Manner { progress_us: PROGRESS_US, work_us: (WORK_US, WORK_US), ..Manner::default() },
+        policy: policy(scenario),
+        blows: Vec::new(),
+        crashes: BTreeMap::new(),
+        record_points: true,
+        fingerprint: false,
+    }
+}
+
+/// Plays a scenario under these strikes.
+#[must_use]
+pub fn play(scenario: Scenario, strikes: &[Strike]) -> Played {
+    let mut sim = match Sim::new(plan(scenario)) {
+        Ok(sim) => sim,
+        Err(error) => {
+            let violated = vec![format!("the simulation could not begin: {error}")];
+            return Played { log: Log::default(), end: End::default(), violated };
+        }
+    };
+    sim.begin(scenario);
+    sim.plant(strikes);
+    let mut checkers = witnessed::under(false, policy(scenario));
+    let end = DURATION_MS * 1_000;
+    sim.go_to(end - HEALED_MS * 1_000, &mut checkers);
+    sim.script.log.seal(sim.world.borrow().points.passed);
+    sim.go_to(end, &mut checkers);
+    let mut violated = sim.rest(end, &mut checkers);
+    sim.judge(&mut checkers);
+    violated.extend(
+        sim.outcome.violated().map(|finding| {
+            format!("{}: {}", finding.id, finding.verdict.violations.first().map_or("", String::as_str))
+        }),
+    );
+    violated.extend(sim.outcome.broke.take());
+    violated.extend(sim.audited());
+    let (end, log) = (sim.end_state(), sim.take_log());
+    violated.extend(charged(&log));
+    violated.extend(fenced(&log));
+    Played { log, end, violated }
+}
+
+/// Every incarnation after the first was counted against a breaker before it was started, or is one that no breaker is
+/// charged for: after the death of the server, or of the machine (C31: over, never under).
+fn charged(log: &Log) -> Vec<String> {
+    let mut epochs: BTreeMap<ProjectId, BTreeSet<u32>> = BTreeMap::new();
+    for told in &log.facts {
+        if let Fact::AgentBorn { incarnation, .. } = &told.fact {
+            epochs.entry(incarnation.project).or_default().insert(incarnation.epoch.0);
+        }
+    }
+    let free = |what: &What| matches!(what, What::ServerDied { .. } | What::MachineRebooted { .. });
+    let free = log.entries.iter().filter(|entry| free(&entry.signal.what)).count();
+    let under = |(project, epochs): (&ProjectId, &BTreeSet<u32>)| {
+        let counted = |entry: &&orchestrator::domain::signal::Entry| {
+            entry.signal.project_id == Some(*project) && matches!(entry.signal.what, What::RecoveryStarted { .. })
+        };
+        let counted = log.entries.iter().filter(counted).count();
+        let more = epochs.len().saturating_sub(1);
+        (more > counted + free).then(|| format!("project {project}: {more} recoveries, and {counted} were counted"))
+    };
+    epochs.iter().filter_map(under).collect()
+}
+
+/// Once another orchestrator serves, the one before it begins nothing (C42).
+fn fenced(log: &Log) -> Option<String> {
+    let mut newest = 0;
+    for told in &log.facts {
+        if let Fact::Serving { life } = told.fact {
+            newest = newest.max(life);
+        } else if let Fact::Began { life, name, durable: true, .. } = told.fact
+            && life < newest
+        {
+            return Some(format!("orchestrator {life} began {name} while {newest} had taken over"));
+        }
+    }
+    None
+}
+
+impl Sim {
+    fn begin(&mut self, scenario: Scenario) {
+        let mut world = self.world.borrow_mut();
+        for role in 0..ROLES {
+            let endless = (ProjectId(i64::from(PROJECTS)), RoleName(format!("role-{role}")));
+            world.work.insert(endless, ENDLESS_US);
+        }
+        let kills = match scenario {
+            Scenario::Recovers => [1, 1],
+            Scenario::Breaker => [2, 1],
+            Scenario::Fails => {
+                let whose = (ProjectId(1), RoleName("role-0".to_owned()));
+                world.moods.insert(whose, VecDeque::from(vec![Mood::GivesUp; 8]));
+                [0, 1]
+            }
+        };
+        drop(world);
+        self.script.kills = (1..).map(ProjectId).zip(kills).collect();
+    }
+
+    /// Kills the orchestrator at rest, twice: whoever comes after it has nothing to do.
+    fn rest(&mut self, end: Tick, checkers: &mut [Box<dyn Checker>]) -> Vec<String> {
+        let mut violated = Vec::new();
+        if self.hosts.len() != 1 {
+            violated.push(format!("{} orchestrators serve at rest", self.hosts.len()));
+        }
+        for (pass, until) in [("first", end + REST_US), ("second", end + 2 * REST_US)] {
+            let (entries, facts) = (self.script.log.entries.len(), self.script.log.facts.len());
+            if !self.hosts.is_empty() {
+                self.crash(0);
+            }
+            self.go_to(until, checkers);
+            let starts = |what: &What| {
+                matches!(
+                    what,
+                    What::OrchestratorStarted { .. }
+                        | What::TmuxAnswered { changed: false, .. }
+                        | What::AgentAdopted { .. }
+                )
+            };
+            let new = self.script.log.entries.iter().skip(entries).find(|entry| !starts(&entry.signal.what));
+            violated
+                .extend(new.map(|entry| format!("the {pass} start at rest told {}", super::label(&entry.signal.what))));
+            let began = self.script.log.facts.iter().skip(facts).find_map(|told| {
+                if let Fact::Began { name, durable: true, .. } = told.fact { Some(name) } else { None }
+            });
+            violated.extend(began.map(|name| format!("the {pass} start at rest began {name}")));
+        }
+        violated
+    }
+
+    fn audited(&mut self) -> Vec<String> {
+        let policy = self.plan.policy.clone();
+        match self.bank.client.audit(&policy) {
+            Ok(found) => {
+                let broken = found.into_iter().filter(|one| one.violations > 0);
+                broken.map(|one| format!("the store's audit: {} ({})", one.id, one.violations)).collect()
+            }
+            Err(error) => vec![format!("the store's audit: {error}")],
+        }
+    }
+
+    /// How it ended, by the world and the journal.
+    fn end_state(&self) -> End {
+        let world = self.world.borrow();
+        let mut end = End::default();
+        for entry in &self.script.log.entries {
+            let Some(project) = entry.signal.project_id else { continue };
+            let ended = end.projects.entry(project).or_default();
+            if let What::ProjectMoved { to, .. } = entry.signal.what {
+                ended.state = to.to_string();
+            }
+        }
+        let over = |project: &Ended| matches!(project.state.as_str(), "completed" | "failed" | "cancelled");
+        let mut left = Vec::new();
+        for process in world.kernel.processes() {
+            match (process.program, &process.mark) {
+                (Program::Agent(_), Some(mark)) => {
+                    let ended = end.projects.entry(mark.project).or_default();
+                    *ended.living.entry(mark.role.clone()).or_default() += 1;
+                    if over(ended) {
+                        left.push(format!("process {} of project {}", process.id, mark.project));
+                    }
+                }
+                (Program::Git, _) => left.push(format!("git {}", process.id)),
+                _ => {}
+            }
+        }
+        let mut works: BTreeMap<(ProjectId, RoleName), u64> = BTreeMap::new();
+        for agent in &world.agents {
+            works.insert((agent.incarnation.project, agent.incarnation.role.clone()), 0);
+        }
+        let whose: BTreeMap<&str, (ProjectId, RoleName)> = world
+            .agents
+            .iter()
+            .map(|agent| (agent.tree.as_str(), (agent.incarnation.project, agent.incarnation.role.clone())))
+            .collect();
+        for (path, tree) in world.disk.trees() {
+            if tree.temporary || tree.initializing || !tree.there || !tree.filled {
+                left.push(format!("{path} half made"));
+            } else if let Some(owner) = whose.get(path.as_str()) {
+                end.projects.entry(owner.0).or_default().trees += 1;
+                *works.entry(owner.clone()).or_default() += u64::from(tree.commits);
+            }
+        }
+        for (owner, commits) in works {
+            let begun = if owner.0 == ProjectId(i64::from(PROJECTS)) { ENDLESS_US } else { WORK_US };
+            let done = world.work.get(&owner).map_or(0, |rest| (begun - rest).div_ceil(PROGRESS_US));
+            if commits < done {
+                left.push(format!("{} of project {}: {commits} of {done} commits are kept", owner.1, owner.0));
+            }
+        }
+        for (name, session) in world.server.iter().flat_map(|server| server.sessions()) {
+            let of =
+                session.panes.iter().filter_map(|pane| pane.token.as_ref()).find_map(|token| world.agent_with(token));
+            let project = of.map(|number| world.agents[number].incarnation.project);
+            let ended = project.and_then(|project| end.projects.get(&project));
+            if ended.is_none_or(over) {
+                left.push(format!("session {name}"));
+            }
+        }
+        left.extend(
+            world
+                .jobs
+                .values()
+                .filter(|job| job.ordered.effect.is_durable())
+                .map(|job| format!("effect {} ({}) is under way", job.ordered.id, job.ordered.effect.name())),
+        );
+        left.extend(world.spool.keys().map(|name| format!("record {name}")));
+        end.left = left;
+        end
+    }
+}
+
+impl End {
+    /// What is different from the reference; empty if nothing is.
+    #[must_use]
+    pub fn differs(&self, reference: &Self) -> Vec<String> {
+        let mut found = self.left.clone();
+        for (project, is) in &reference.projects {
+            let here = self.projects.get(project).cloned().unwrap_or_default();
+            if here.state != is.state {
+                found.push(format!("project {project} is {}, not {}", here.state, is.state));
+            } else if here.living != is.living {
+                found.push(format!("project {project} has other live agents: {:?}", here.living.values()));
+            } else if here.trees != is.trees {
+                found.push(format!("project {project} has {} worktrees, not {}", here.trees, is.trees));
+            }
+        }
+        let more = self.projects.keys().find(|project| !reference.projects.contains_key(project));
+        found.extend(more.map(|project| format!("there is a project {project} that nobody asked for")));
+        found
+    }
+}
+
+impl Log {
+    /// Nothing hits after this: the world is healed from here on.
+    fn seal(&mut self, points: u64) {
+        self.sealed = (self.commits.len(), usize::try_from(points).unwrap_or(usize::MAX));
+    }
+
+    /// How far a run had come at a moment: its commits and points until then.
+    #[must_use]
+    pub fn place(&self, at: At) -> (u64, u64) {
+        match at {
+            At::Commit(number) => {
+                let index = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+                (number, self.commits.get(index).map_or(0, |commit| commit.points))
+            }
+            At::Point(number) => {
+                (self.commits.iter().take_while(|commit| commit.points < number).count() as u64, number)
+            }
+        }
+    }
+}
