@@ -3,6 +3,7 @@
 mod exit;
 mod faults;
 mod output;
+mod planted;
 mod progress;
 mod run;
 mod soak;
@@ -35,6 +36,8 @@ enum Command {
     Soak(soak::SoakArgs),
     /// Play a schedule again
     Replay(run::ReplayArgs),
+    /// Plant bugs, and show which invariant finds each
+    Planted(planted::PlantedArgs),
     /// Show the catalogue of faults
     Faults(faults::FaultsArgs),
     /// Show the summary of a report
@@ -75,6 +78,7 @@ fn ended(command: &Command) -> Exit {
         Command::Run(args) => run::run(args),
         Command::Soak(args) => soak::soak(args),
         Command::Replay(args) => run::replay(args),
+        Command::Planted(args) => planted::planted(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
         Command::Doctor { orch } => doctor(orch),
@@ -148,6 +152,8 @@ mod tests {
             &["soak", "--kills", "0"],
             &["soak", "--projects", "1"],
             &["replay"],
+            &["planted", "--bug", "nonsense"],
+            &["planted", "--seeds", "0"],
         ] {
             let args = std::iter::once("orch-chaos").chain(wrong.iter().copied());
             assert!(Cli::try_parse_from(args).is_err(), "{wrong:?}");

@@ -10,6 +10,7 @@
 pub mod acts;
 pub mod agent;
 pub mod bank;
+mod claims;
 pub mod disk;
 pub mod draw;
 pub mod env;
@@ -21,7 +22,9 @@ pub mod host;
 pub mod job;
 pub mod kernel;
 pub mod link;
+pub mod meter;
 mod perform;
+pub mod planted;
 pub mod points;
 pub mod run;
 mod spoil;

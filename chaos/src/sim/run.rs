@@ -1,22 +1,24 @@
 //! One run: a schedule played in the simulated world, under every checker.
 
 use super::bank::Bank;
+use super::claims::{self, spec};
 use super::faults::{Deed, Target, Undo};
 use super::gate::{Blow, Gate};
 use super::heap::Tick;
 use super::host::{Host, Stands};
+use super::meter::Metered;
+use super::planted::BendRef;
 use super::points::Side;
 use super::world::{Ev, Manner, World};
-use crate::check::{Checker, Evidence, Finding, Is, Verdict};
+use crate::check::{Checker, Evidence, Finding, Is, Verdict, guarded};
 use crate::fault::Kind;
 use crate::schedule::{Planned, Schedule};
 use crate::seed::Stream;
-use crate::truth::{Claims, Submitted, Truth};
+use crate::truth::{Submitted, Truth};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName, Seq};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::Entry;
-use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
 use orchestrator::domain::time::{Now, WallTime};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
@@ -98,6 +100,7 @@ pub struct Sim {
     hosts: Vec<Host>,
     course: Vec<Do>,
     waiting: Vec<usize>,
+    metered: Metered,
     submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
     client: Stream,
@@ -111,8 +114,17 @@ impl Sim {
     /// # Errors
     /// If SQLite has no memory for the database.
     pub fn new(plan: Plan) -> Result<Self, StoreError> {
+        Self::bent(plan, None)
+    }
+
+    /// The same with a bug planted.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for the database.
+    pub fn bent(plan: Plan, bend: Option<BendRef>) -> Result<Self, StoreError> {
         let seed = plan.schedule.seed;
         let mut world = World::new(seed, plan.manner);
+        world.bend = bend;
         world.points.recording = plan.record_points;
         world.points.planted.clone_from(&plan.crashes);
         let gate = Arc::new(Gate::default());
@@ -126,6 +138,7 @@ impl Sim {
             hosts: Vec::new(),
             course: Vec::new(),
             waiting: Vec::new(),
+            metered: Metered::default(),
             submitted: BTreeMap::new(),
             told: Seq(0),
             client: seed.stream("sim.client"),
@@ -156,7 +169,8 @@ impl Sim {
     }
 
     /// Plays it to its end.
-    pub fn play(mut self, mut checkers: Vec<Box<dyn Checker>>) -> Outcome {
+    pub fn play(mut self, checkers: Vec<Box<dyn Checker>>) -> Outcome {
+        let mut checkers = guarded(checkers);
         let end = self.plan.schedule.duration_ms * 1_000;
         loop {
             let next = self.world.borrow_mut().heap.pop_until(end);
@@ -170,6 +184,10 @@ impl Sim {
             }
         }
         self.world.borrow_mut().at = end;
+        if !self.hosts.is_empty() {
+            self.metered.scrape(&mut self.world.borrow_mut());
+        }
+        self.tell(&mut checkers);
         self.judge(&mut checkers);
         let world = self.world.borrow();
         self.outcome.virtual_us = end;
@@ -182,7 +200,7 @@ impl Sim {
     fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
         let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
         let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
-        let claims = Claims { differences: Some(Vec::new()), ..Claims::default() };
+        let claims = claims::of(&mut self.bank);
         let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
         for checker in checkers {
             let (id, title) = (checker.id(), checker.title());
@@ -270,6 +288,7 @@ impl Sim {
 
     fn start_another(&mut self) {
         self.outcome.starts += 1;
+        self.metered.anew();
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
@@ -420,7 +439,11 @@ impl Sim {
 
     /// Hands what has happened to every checker: the truth first, then what the orchestrator has said of it.
     fn tell(&mut self, checkers: &mut [Box<dyn Checker>]) {
-        let facts = std::mem::take(&mut self.world.borrow_mut().facts);
+        let mut facts = std::mem::take(&mut self.world.borrow_mut().facts);
+        let bend = self.world.borrow().bend.clone();
+        if let Some(bend) = &bend {
+            bend.borrow_mut().witnessed(&mut facts);
+        }
         for fact in &facts {
             if let Fact::Injected { id } = fact.fact
                 && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
@@ -429,15 +452,19 @@ impl Sim {
             }
             checkers.iter_mut().for_each(|checker| checker.witness(fact));
         }
-        let entries = match self.bank.client.entries_after(self.told, usize::MAX) {
+        let mut entries = match self.bank.client.entries_after(self.told, usize::MAX) {
             Ok(entries) => entries,
             Err(error) => {
                 self.outcome.broke = Some(format!("the journal cannot be read: {error}"));
                 return;
             }
         };
+        self.told = entries.last().map_or(self.told, |entry| entry.seq);
+        if let Some(bend) = &bend {
+            bend.borrow_mut().journaled(&mut entries);
+        }
+        self.metered.count(&mut self.world.borrow_mut(), &self.bank, !self.hosts.is_empty(), &entries);
         for entry in &entries {
-            self.told = entry.seq;
             self.outcome.entries += 1;
             checkers.iter_mut().for_each(|checker| checker.observe(entry));
         }
@@ -460,27 +487,5 @@ impl Sim {
             self.waiting.retain(|place| !due.contains(place));
             due.into_iter().for_each(|place| self.inject(place));
         }
-    }
-}
-
-fn spec(project: u32, roles: u32) -> Spec {
-    let role = |role: u32| RoleSpec {
-        name: RoleName(format!("role-{role}")),
-        command: vec!["agent".to_owned()],
-        claude_md: format!("You are role {role}.\n").into(),
-        env: BTreeMap::new(),
-        progress: true,
-        hooks: Hooks::None,
-    };
-    Spec {
-        title: format!("project {project}"),
-        repo: "/srv/app".to_owned(),
-        base_sha: "f00d".to_owned(),
-        brief: "Build it.\n".into(),
-        key: Some(format!("key-{project}")),
-        priority: 0,
-        batch: None,
-        roles: (0..roles).map(role).collect(),
-        resources: Vec::new(),
     }
 }

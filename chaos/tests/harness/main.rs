@@ -3,5 +3,6 @@
 mod command_line;
 mod ground;
 mod live;
+mod planted;
 mod sim;
 mod soak;
