@@ -255,8 +255,8 @@ impl Sim {
                 self.crash(place);
             }
             Stands::Up => self.hosts[place].plan(),
-            Stands::Crashed => self.crash(place),
-            Stands::Fenced => self.end_host(place),
+            // Whoever fenced it may have died meanwhile: the supervisor starts another if nobody is left.
+            Stands::Crashed | Stands::Fenced => self.crash(place),
         }
     }
 
