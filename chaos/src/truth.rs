@@ -3,6 +3,7 @@
 //! Nothing here comes from the orchestrator. What the orchestrator claims stands apart, in [`Claims`].
 
 use crate::fault::{Kind, Victim};
+use orchestrator::domain::breaker::Breaker;
 use orchestrator::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::state::{ProjectState, RoleState, SuspendReason};
 use orchestrator::domain::time::Timestamp;
@@ -132,6 +133,10 @@ pub struct Claims {
     pub effects: Vec<(EffectId, String)>,
     /// Lines of the log that are no entries.
     pub unreadable: Vec<String>,
+    /// The projects' breakers, where the rows were read.
+    pub breakers: Vec<(ProjectId, Breaker)>,
+    /// What the store's own audit finds wrong; none if it was not asked.
+    pub audited: Option<Vec<String>>,
     /// Where the log and `orch events` differ; none if that could not be found out.
     pub differences: Option<Vec<String>>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here comes from the orchestrator, and nothing from the injector's plan: a fact is told when it is so.
 
+use crate::sim::meter::Series;
 use crate::truth::Incarnation;
 use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::time::Timestamp;
@@ -146,6 +147,16 @@ pub enum Fact {
     },
     /// The machine started anew: every process is gone.
     Rebooted,
+    /// The metrics of an orchestrator were read.
+    Scraped {
+        /// What they were.
+        series: Series,
+    },
+    /// An agent wrote that it has read its brief.
+    Acknowledged {
+        /// Whose.
+        incarnation: Incarnation,
+    },
     /// A fault was injected, and took effect.
     Injected {
         /// Its number in the schedule.

@@ -11,6 +11,7 @@ mod detection;
 mod errors;
 mod false_alarm;
 mod false_failure;
+mod guarded;
 mod injection;
 mod intent;
 mod journal;
@@ -23,6 +24,7 @@ mod verdict;
 pub mod witnessed;
 
 pub use false_alarm::unexplained;
+pub use guarded::guarded;
 pub use liveness::HEALED_WITHIN;
 pub use verdict::{Evidence, Finding, Is, Tally, Verdict};
 

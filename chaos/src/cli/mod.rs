@@ -3,6 +3,7 @@
 mod exit;
 mod faults;
 mod output;
+mod planted;
 mod progress;
 mod replay;
 mod run;
@@ -45,6 +46,8 @@ enum Command {
     Replay(run::ReplayArgs),
     /// Find the smallest schedule under which the same invariant fails
     Shrink(shrink::ShrinkArgs),
+    /// Plant bugs, and show which invariant finds each
+    Planted(planted::PlantedArgs),
     /// Show the catalogue of faults
     Faults(faults::FaultsArgs),
     /// Show the summary of a report
@@ -87,6 +90,7 @@ fn ended(command: &Command) -> Exit {
         Command::Sweep(args) => sweep::sweep(args),
         Command::Replay(args) => run::replay(args),
         Command::Shrink(args) => shrink::shrink(args),
+        Command::Planted(args) => planted::planted(args),
         Command::Faults(args) => faults::faults(args),
         Command::Report { dir } => report(dir),
         Command::Doctor { orch } => doctor(orch),
@@ -166,6 +170,8 @@ mod tests {
             &["sweep", "--point", "C47"],
             &["sweep", "--fault", "nonsense"],
             &["replay"],
+            &["planted", "--bug", "nonsense"],
+            &["planted", "--seeds", "0"],
         ] {
             let args = std::iter::once("orch-chaos").chain(wrong.iter().copied());
             assert!(Cli::try_parse_from(args).is_err(), "{wrong:?}");

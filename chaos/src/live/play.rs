@@ -225,7 +225,8 @@ fn claims(database: &Database, orch: &Orch, log: &[Logged], unreadable: Vec<Stri
         Err(why) => Some(vec![why]),
     };
     let projects = database.rows()?;
-    Ok(Claims { effects: database.effects(&projects)?, projects, unreadable, differences })
+    let effects = database.effects(&projects)?;
+    Ok(Claims { effects, projects, unreadable, differences, ..Claims::default() })
 }
 
 fn truth(

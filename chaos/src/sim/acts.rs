@@ -165,6 +165,8 @@ impl World {
             self.plan(number, AGAIN_US, Act::Acknowledge);
             return;
         }
+        let incarnation = self.agents[number].incarnation.clone();
+        self.witness(Fact::Acknowledged { incarnation });
         let agent = &mut self.agents[number];
         agent.briefed = true;
         if agent.mood == Mood::GivesUp {

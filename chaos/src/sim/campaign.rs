@@ -2,8 +2,9 @@
 
 use super::cover::Coverage;
 use super::draw::{self, Request};
+use super::plan::{Outcome, Plan};
 use super::replay;
-use super::run::{Outcome, Plan, Sim};
+use super::run::Sim;
 use crate::check::witnessed;
 use crate::fault::Kind;
 use crate::schedule::Schedule;

@@ -9,6 +9,7 @@ use super::env::SimEnv;
 use super::gate::Gate;
 use super::heap::Tick;
 use super::link::Life;
+use super::planted::{BentEnv, Turn};
 use super::world::{Ev, World};
 use crate::witness::Fact;
 use orchestrator::domain::event::{Event, Happened, Source};
@@ -45,7 +46,7 @@ pub enum Stands {
 
 /// One orchestrator.
 pub struct Host {
-    core: Core<SimEnv>,
+    core: Core<BentEnv>,
     world: Rc<RefCell<World>>,
     gate: Arc<Gate>,
     /// Which life of the world it is.
@@ -69,9 +70,14 @@ impl Host {
         world: &Rc<RefCell<World>>,
         bank: &Bank,
         gate: &Arc<Gate>,
-        policy: Policy,
+        mut policy: Policy,
     ) -> Result<Self, StoreError> {
         gate.revive();
+        let bend = world.borrow().bend.clone();
+        if let Some(bend) = &bend {
+            bend.borrow_mut().policy(&mut policy);
+            bend.borrow_mut().starts(bank.side_door()?)?;
+        }
         let mut store = bank.connect(gate)?;
         let (life, anchor, me, at, rebooted) = {
             let mut world = world.borrow_mut();
@@ -98,7 +104,7 @@ impl Host {
         let away = store.lease().map_err(dead)?.map(|lease| at.since(lease.renewed));
         let away = away.filter(|away| *away > ANCHOR_EVERY * 2).map(|away| Event::Away { away, counted: away });
         store.take_lease(me, at, None).map_err(dead)?;
-        let env = SimEnv::new(Rc::clone(world), life, Arc::clone(gate));
+        let env = BentEnv::new(SimEnv::new(Rc::clone(world), life, Arc::clone(gate)), life, bend);
         let first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
         let (mut core, unconfirmed) = Core::open_after(store, env, policy, first).map_err(dead)?;
         core.store().set_anchor(&anchor).map_err(dead)?;
@@ -131,7 +137,7 @@ impl Host {
     }
 
     /// The core, for those who look at it from outside.
-    pub fn core(&mut self) -> &mut Core<SimEnv> {
+    pub fn core(&mut self) -> &mut Core<BentEnv> {
         &mut self.core
     }
 
@@ -172,6 +178,10 @@ impl Host {
             drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
             let healthy = matches!(self.core.fleet().tmux, Tmux::Alive(_)) && self.trouble.is_none();
             self.next_sweep = at + if healthy { SWEEP } else { SWEEP_UNHEALTHY };
+        }
+        let bend = self.world.borrow().bend.clone();
+        if let Some(bend) = bend {
+            drained = bend.borrow_mut().turned(&self.world.borrow(), Turn { life: self.life, at }, drained);
         }
         if let Err(error) = self.core.turn(drained) {
             return self.failed(&error);

@@ -271,7 +271,7 @@ impl World {
 }
 
 /// A result is told under the source and moment that led to the effect.
-fn settled(ordered: &Ordered, result: Result<Done, Box<Failure>>) -> Happened {
+pub(super) fn settled(ordered: &Ordered, result: Result<Done, Box<Failure>>) -> Happened {
     let Ordered { id, project, role, source, seen_at, .. } = ordered;
     let event = Event::Settled { effect: *id, project: *project, role: role.clone(), result };
     Happened { seen_at: *seen_at, source: *source, event }

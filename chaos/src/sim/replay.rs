@@ -1,7 +1,8 @@
 //! A schedule played under every checker, with nothing that does not follow from it: what `replay`, `shrink` and the
 //! regressions play.
 
-use super::run::{Outcome, Plan, Sim};
+use super::plan::{Outcome, Plan};
+use super::run::Sim;
 use super::world::Manner;
 use crate::check::witnessed;
 use crate::schedule::Schedule;

@@ -1,88 +1,29 @@
 //! One run: a schedule played in the simulated world, under every checker.
 
 use super::bank::Bank;
-use super::cover::{Cover, Coverage};
+use super::claims::spec;
+use super::cover::Cover;
 use super::faults::{Deed, Target, Undo};
-use super::gate::{Blow, Gate};
+use super::gate::Gate;
 use super::heap::Tick;
 use super::host::{Host, Stands};
-use super::points::Side;
+use super::meter::Metered;
+use super::plan::{Outcome, Plan};
+use super::planted::BendRef;
 use super::sweep::{Hit, Script};
-use super::world::{Ev, Manner, World};
-use crate::check::{Checker, Finding, Is};
-use crate::fault::Kind;
-use crate::schedule::{Planned, Schedule};
+use super::world::{Ev, World};
+use crate::check::{Checker, guarded};
+use crate::schedule::Planned;
 use crate::seed::{Stream, fnv1a};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName, Seq};
-use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::Entry;
-use orchestrator::domain::spec::{Hooks, RoleSpec, Spec};
 use orchestrator::domain::time::{Now, WallTime};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// What is played.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The faults and how long.
-    pub schedule: Schedule,
-    /// How agents behave that nothing is wrong with.
-    pub manner: Manner,
-    /// The installation's limits.
-    pub policy: Policy,
-    /// Commits that are to suffer something, by their number.
-    pub blows: Vec<(u64, Blow)>,
-    /// Points of effects at which the orchestrator is to die, by their number.
-    pub crashes: BTreeMap<u64, Side>,
-    /// Whether the names of all points are kept.
-    pub record_points: bool,
-    /// Whether a fingerprint of everything that happens is taken.
-    pub fingerprint: bool,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Events of the heap that were dealt with.
-    pub events: u64,
-    /// Turns of the loop.
-    pub turns: u64,
-    /// Entries of the journal.
-    pub entries: u64,
-    /// Virtual time, in microseconds.
-    pub virtual_us: u64,
-    /// Faults that took effect, by kind.
-    pub confirmed: BTreeMap<Kind, u32>,
-    /// Faults that were tried, by kind.
-    pub injected: BTreeMap<Kind, u32>,
-    /// How often an orchestrator was started.
-    pub starts: u32,
-    /// The names of the points, if they were to be kept, and of the commits.
-    pub points: Vec<String>,
-    /// How many commits there were.
-    pub commits: u64,
-    /// Projects that were submitted.
-    pub projects: u64,
-    /// What was reached.
-    pub coverage: Coverage,
-    /// What every checker says.
-    pub findings: Vec<Finding>,
-    /// If asked for, a fingerprint of everything that happened and was told, line by line: equal runs have equal ones.
-    pub fingerprint: Vec<u64>,
-    /// Why the simulation itself could not go on, if it could not.
-    pub broke: Option<String>,
-}
-
-impl Outcome {
-    /// The invariants that were violated.
-    pub fn violated(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.verdict.is == Is::Fail)
-    }
-}
 
 pub(super) enum Do {
     Enqueue(u32),
@@ -105,6 +46,7 @@ pub struct Sim {
     pub(super) hosts: Vec<Host>,
     course: Vec<Do>,
     waiting: Vec<usize>,
+    metered: Metered,
     pub(super) submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
     client: Stream,
@@ -120,8 +62,17 @@ impl Sim {
     /// # Errors
     /// If SQLite has no memory for the database.
     pub fn new(plan: Plan) -> Result<Self, StoreError> {
+        Self::bent(plan, None)
+    }
+
+    /// The same with a bug planted.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for the database.
+    pub fn bent(plan: Plan, bend: Option<BendRef>) -> Result<Self, StoreError> {
         let seed = plan.schedule.seed;
         let mut world = World::new(seed, plan.manner);
+        world.bend = bend;
         world.points.recording = plan.record_points;
         world.points.planted.clone_from(&plan.crashes);
         let gate = Arc::new(Gate::default());
@@ -135,6 +86,7 @@ impl Sim {
             hosts: Vec::new(),
             course: Vec::new(),
             waiting: Vec::new(),
+            metered: Metered::default(),
             submitted: BTreeMap::new(),
             told: Seq(0),
             client: seed.stream("sim.client"),
@@ -167,7 +119,8 @@ impl Sim {
     }
 
     /// Plays it to its end.
-    pub fn play(mut self, mut checkers: Vec<Box<dyn Checker>>) -> Outcome {
+    pub fn play(mut self, checkers: Vec<Box<dyn Checker>>) -> Outcome {
+        let mut checkers = guarded(checkers);
         let end = self.plan.schedule.duration_ms * 1_000;
         self.go_to(end, &mut checkers);
         self.judge(&mut checkers);
@@ -193,6 +146,10 @@ impl Sim {
             }
         }
         self.world.borrow_mut().at = end;
+        if !self.hosts.is_empty() {
+            self.metered.scrape(&mut self.world.borrow_mut());
+        }
+        self.tell(checkers);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the world's own affair")]
@@ -240,9 +197,8 @@ impl Sim {
                 self.crash(place);
             }
             Stands::Up => self.hosts[place].plan(),
-            Stands::Crashed => self.crash(place),
-            // Whoever watches over it starts it again, unless the one that took over is still there.
-            Stands::Fenced => self.crash(place),
+            // Whoever fenced it may have died meanwhile: the supervisor starts another if nobody is left.
+            Stands::Crashed | Stands::Fenced => self.crash(place),
         }
     }
 
@@ -279,6 +235,7 @@ impl Sim {
 
     fn start_another(&mut self) {
         self.outcome.starts += 1;
+        self.metered.anew();
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
@@ -430,7 +387,11 @@ impl Sim {
 
     /// Hands what has happened to every checker: the truth first, then what the orchestrator has said of it.
     fn tell(&mut self, checkers: &mut [Box<dyn Checker>]) {
-        let facts = std::mem::take(&mut self.world.borrow_mut().facts);
+        let mut facts = std::mem::take(&mut self.world.borrow_mut().facts);
+        let bend = self.world.borrow().bend.clone();
+        if let Some(bend) = &bend {
+            bend.borrow_mut().witnessed(&mut facts);
+        }
         for fact in &facts {
             if let Fact::Injected { id } = fact.fact
                 && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
@@ -443,15 +404,19 @@ impl Sim {
             }
             checkers.iter_mut().for_each(|checker| checker.witness(fact));
         }
-        let entries = match self.bank.client.entries_after(self.told, usize::MAX) {
+        let mut entries = match self.bank.client.entries_after(self.told, usize::MAX) {
             Ok(entries) => entries,
             Err(error) => {
                 self.outcome.broke = Some(format!("the journal cannot be read: {error}"));
                 return;
             }
         };
+        self.told = entries.last().map_or(self.told, |entry| entry.seq);
+        if let Some(bend) = &bend {
+            bend.borrow_mut().journaled(&mut entries);
+        }
+        self.metered.count(&mut self.world.borrow_mut(), &self.bank, !self.hosts.is_empty(), &entries);
         for entry in &entries {
-            self.told = entry.seq;
             self.outcome.entries += 1;
             self.cover.observe(entry);
             if self.plan.fingerprint {
@@ -479,27 +444,5 @@ impl Sim {
             self.waiting.retain(|place| !due.contains(place));
             due.into_iter().for_each(|place| self.inject(place));
         }
-    }
-}
-
-pub(super) fn spec(project: u32, roles: u32) -> Spec {
-    let role = |role: u32| RoleSpec {
-        name: RoleName(format!("role-{role}")),
-        command: vec!["agent".to_owned()],
-        claude_md: format!("You are role {role}.\n").into(),
-        env: BTreeMap::new(),
-        progress: true,
-        hooks: Hooks::None,
-    };
-    Spec {
-        title: format!("project {project}"),
-        repo: "/srv/app".to_owned(),
-        base_sha: "f00d".to_owned(),
-        brief: "Build it.\n".into(),
-        key: Some(format!("key-{project}")),
-        priority: 0,
-        batch: None,
-        roles: (0..roles).map(role).collect(),
-        resources: Vec::new(),
     }
 }

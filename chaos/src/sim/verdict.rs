@@ -1,16 +1,17 @@
 //! The end of a run: every checker judges, and a fingerprint is taken of what is left.
 
+use super::claims;
 use super::run::Sim;
 use crate::check::{Checker, Evidence, Finding, Verdict};
 use crate::seed::fnv1a;
-use crate::truth::{Claims, Submitted, Truth};
+use crate::truth::{Submitted, Truth};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Sim {
     pub(super) fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
         let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
         let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
-        let claims = Claims { differences: Some(Vec::new()), ..Claims::default() };
+        let claims = claims::of(&mut self.bank);
         let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
         for checker in checkers {
             let (id, title) = (checker.id(), checker.title());

@@ -10,6 +10,7 @@ use super::heap::{Heap, Tick};
 use super::job::Job;
 use super::kernel::{Kernel, Process, Program};
 use super::link::Life;
+use super::planted::BendRef;
 use super::tmux::{End, Server};
 use crate::seed::{Seed, Stream};
 use crate::witness::{Fact, Witnessed};
@@ -145,6 +146,8 @@ pub struct World {
     pub points: super::points::Points,
     /// The policy of the agents' course.
     pub manner: Manner,
+    /// The bug that is planted, if one is.
+    pub bend: Option<BendRef>,
 }
 
 /// How agents behave that nothing is wrong with.
@@ -206,6 +209,7 @@ impl World {
             slowness: 1,
             points: super::points::Points::default(),
             manner,
+            bend: None,
         }
     }
 

@@ -4,6 +4,7 @@ mod command_line;
 mod conformance;
 mod ground;
 mod live;
+mod planted;
 mod regressions;
 mod sim;
 mod soak;

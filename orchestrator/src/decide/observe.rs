@@ -214,10 +214,11 @@ pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
     let Some(index) = draft.p.role_index(name) else { return };
     let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running | ProjectState::Launching);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
-    if !watched || role.claude_md.is_none() {
+    if role.claude_md.is_none() {
         return;
     }
-    if role.looking.is_some() {
+    // What was touched before anyone stands on it is looked at as soon as somebody does: the survey tells it once.
+    if !watched || role.looking.is_some() {
         role.look_again = true;
         return;
     }

@@ -58,3 +58,19 @@ impl Checker for Alive {
         self.tally.verdict("no project ever moved")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::Past;
+    use super::*;
+    use crate::check::Is;
+
+    #[test]
+    fn failed_over_the_dead_passes_and_over_the_living_fails() {
+        let fails = |past: Past| past.moved(ProjectState::Running, ProjectState::Failed);
+        let born = || Past::new().running().born(1, 1, 7);
+        assert_eq!(fails(born().gone(1, 1, 7)).is(Alive::default()), Is::Pass);
+        assert_eq!(fails(born()).is(Alive::default()), Is::Fail);
+        assert_eq!(fails(Past::new().running().born(2, 1, 8)).is(Alive::default()), Is::Pass, "another's agent");
+    }
+}

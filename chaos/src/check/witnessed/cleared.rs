@@ -84,3 +84,29 @@ impl Checker for Cleared {
         self.tally.verdict("no project was submitted")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, whose};
+    use super::*;
+    use crate::check::Is;
+    use orchestrator::domain::state::ProjectState;
+
+    fn over() -> Past {
+        let up = Past::new().running().session_up("p1-x-1").born(1, 1, 7).fact(Fact::Healed);
+        up.at(10).moved(ProjectState::Running, ProjectState::Completed)
+    }
+
+    #[test]
+    fn nothing_left_passes_and_a_process_or_a_session_left_fails() {
+        let gone = |past: Past| past.fact(Fact::SessionGone { name: "p1-x-1".to_owned(), token: None });
+        let cleared = || gone(over().at(20).gone(1, 1, 7));
+        assert_eq!(cleared().at(100).is(Cleared::default()), Is::Pass);
+        assert_eq!(gone(over()).at(100).is(Cleared::default()), Is::Fail, "the agent lives");
+        assert_eq!(over().gone(1, 1, 7).at(100).is(Cleared::default()), Is::Fail, "the session is there");
+        assert_eq!(over().at(60).is(Cleared::default()), Is::Pass, "it has its time");
+        let (token, role) = (whose(1, 1).token, whose(1, 1).role);
+        let child = Fact::ChildBorn { token, project: ProjectId(1), role, process: super::super::past::process(9) };
+        assert_eq!(cleared().fact(child).at(100).is(Cleared::default()), Is::Fail, "a child lives");
+    }
+}

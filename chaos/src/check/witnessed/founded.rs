@@ -2,7 +2,7 @@
 
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
-use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
+use orchestrator::domain::id::{Epoch, ProcessId, ProjectId, RoleName};
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub(super) struct Founded {
     server_gone: bool,
     /// Since when an orchestrator runs: what it saw before it was stopped it tells when it goes on.
     serving: Timestamp,
+    /// Epochs whose agent wrote that it has read its brief.
+    acknowledged: BTreeSet<(ProjectId, RoleName, Epoch)>,
     tally: Tally,
 }
 
@@ -51,6 +53,13 @@ impl Founded {
             let recent = self.recent(until, at);
             self.tally.check(recent, || {
                 format!("seq {seq}: {path} of project {project} is called missing, and is as it must be")
+            });
+        } else if let What::BriefAcknowledged = entry.signal.what {
+            let said = whose
+                .zip(entry.signal.epoch)
+                .is_some_and(|((project, role), epoch)| self.acknowledged.contains(&(project, role, epoch)));
+            self.tally.check(said, || {
+                format!("seq {seq}: a brief of project {project} counts as read, and no agent said so")
             });
         } else if let What::AgentStalled { .. } = entry.signal.what {
             let hung =
@@ -100,6 +109,8 @@ impl Checker for Founded {
         } else if let Fact::Hangs { incarnation } = &told.fact {
             let whose = (incarnation.project, incarnation.role.clone());
             self.hung.extend(self.agents.get(&whose));
+        } else if let Fact::Acknowledged { incarnation } = &told.fact {
+            self.acknowledged.insert((incarnation.project, incarnation.role.clone(), incarnation.epoch));
         } else if let Fact::SessionUp { name, ours: true, .. } = &told.fact {
             self.sessions.insert(name.clone());
         } else if let Fact::SessionGone { name, .. } = &told.fact {
@@ -143,5 +154,55 @@ impl Checker for Founded {
 
     fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
         self.tally.verdict("nothing was ever told")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, whose};
+    use super::*;
+    use crate::check::Is;
+
+    fn is(past: &Past) -> Is {
+        past.is(Founded::new(false))
+    }
+
+    fn born() -> Past {
+        Past::new().running().born(1, 1, 7).started(7)
+    }
+
+    #[test]
+    fn a_death_must_be_one() {
+        assert_eq!(is(&born().gone(1, 1, 7).died(7)), Is::Pass);
+        assert_eq!(is(&born().died(7)), Is::Fail);
+        assert_eq!(born().gone(1, 1, 7).died(7).is(Founded::new(true)), Is::Fail, "nothing was to happen");
+    }
+
+    #[test]
+    fn a_missing_file_must_be_missing() {
+        assert_eq!(is(&born().unfit().missing()), Is::Pass);
+        assert_eq!(is(&born().missing()), Is::Fail);
+        assert_eq!(is(&born().unfit().fit().at(10).missing()), Is::Pass, "it was so just now");
+        assert_eq!(is(&born().unfit().fit().at(60).missing()), Is::Fail, "it is right again since long");
+    }
+
+    #[test]
+    fn a_dead_session_and_a_lost_tmux_must_be_so() {
+        let (detected_by, lag) = (orchestrator::domain::event::Source::Control, Span(0));
+        let dead = |past: Past| past.tell(What::SessionDied { detected_by, lag });
+        let up = || born().session_up("p1-x-1");
+        assert_eq!(is(&dead(up())), Is::Fail);
+        assert_eq!(is(&dead(up().fact(Fact::SessionGone { name: "p1-x-1".to_owned(), token: None }))), Is::Pass);
+        let lost = |past: Past| past.fleet(What::TmuxLost { reason: "no".to_owned() });
+        assert_eq!(is(&lost(born())), Is::Fail);
+        assert_eq!(is(&lost(born().fact(Fact::ServerStopped))), Is::Pass);
+    }
+
+    #[test]
+    fn a_brief_is_read_by_its_agent() {
+        assert_eq!(is(&born().tell(What::BriefAcknowledged)), Is::Fail, "nobody said so");
+        let said = |epoch| born().fact(Fact::Acknowledged { incarnation: whose(1, epoch) });
+        assert_eq!(is(&said(1).tell(What::BriefAcknowledged)), Is::Pass);
+        assert_eq!(is(&said(2).tell(What::BriefAcknowledged)), Is::Fail, "another incarnation's");
     }
 }

@@ -78,3 +78,29 @@ impl Checker for Known {
         self.tally.verdict("no session was ever made")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::Past;
+    use super::*;
+    use crate::check::Is;
+
+    #[test]
+    fn an_effect_needs_its_intent_first() {
+        let intended = || Past::new().told(|story| story.effect(1, "ensure_files"));
+        assert_eq!(intended().began(1, "ensure_files").is(Intended::default()), Is::Pass);
+        assert_eq!(Past::new().began(1, "ensure_files").is(Intended::default()), Is::Fail);
+        let late = Past::new().began(1, "ensure_files").told(|story| story.effect(1, "ensure_files"));
+        assert_eq!(late.is(Intended::default()), Is::Fail, "the intent comes first");
+        let twice = intended().began(1, "ensure_files").began(1, "ensure_files");
+        assert_eq!(twice.is(Intended::default()), Is::Fail, "one intent is one effect");
+    }
+
+    #[test]
+    fn a_session_needs_its_name_first() {
+        let named = || Past::new().told(|story| story.effect(1, "ensure_session"));
+        assert_eq!(named().session_up("p1-x-1").is(Known::default()), Is::Pass);
+        assert_eq!(named().session_up("test-spec-713384c9").is(Known::default()), Is::Fail);
+        assert_eq!(Past::new().session_up("p1-x-1").is(Known::default()), Is::Fail);
+    }
+}

@@ -4,16 +4,30 @@
 //! as it happens and remember only what is open. Their cost does not grow with the length of the run.
 
 mod alive;
+mod apart;
+mod audited;
+mod bounded;
 mod cleared;
+mod counted;
+mod dated;
+mod discreet;
 mod founded;
 mod intended;
+mod kept;
+mod named;
 mod noticed;
+#[cfg(test)]
+mod past;
+mod reopened;
+mod resting;
 mod settled;
 mod unique;
 mod verified;
 
+pub use discreet::SECRETS;
+
 use super::Checker;
-use super::{absorbing, budget, errors, journal, legality};
+use super::{absorbing, budget, conservation, errors, legality};
 use orchestrator::domain::limits::Policy;
 
 /// Every checker of a simulated run.
@@ -28,19 +42,29 @@ pub fn all(fault_free: bool) -> Vec<Box<dyn Checker>> {
 #[must_use]
 pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
     vec![
+        Box::<conservation::Conservation>::default(),
         Box::<legality::Legality>::default(),
         Box::<intended::Known>::default(),
         Box::<alive::Alive>::default(),
         Box::<verified::Verified>::default(),
         Box::<unique::Unique>::default(),
         Box::new(budget::Budget::under(policy)),
+        Box::<kept::Kept>::default(),
         Box::<errors::Errors>::default(),
         Box::<absorbing::Absorbing>::default(),
-        Box::<journal::Journal>::default(),
+        Box::<counted::Counted>::default(),
+        Box::<dated::Dated>::default(),
         Box::<intended::Intended>::default(),
         Box::<cleared::Cleared>::default(),
+        Box::<discreet::Discreet>::default(),
         Box::<noticed::Noticed>::default(),
         Box::new(founded::Founded::new(fault_free)),
+        Box::<named::Named>::default(),
         Box::<settled::Settled>::default(),
+        Box::<bounded::Bounded>::default(),
+        Box::<reopened::Reopened>::default(),
+        Box::<apart::Apart>::default(),
+        Box::<resting::Resting>::default(),
+        Box::<audited::Audited>::default(),
     ]
 }

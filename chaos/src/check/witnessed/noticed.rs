@@ -42,6 +42,7 @@ impl Noticed {
     /// Everything open that should have been noticed by now.
     fn expire(&mut self, at: Timestamp) {
         self.latest = at;
+        self.silence(at);
         if !self.is_free() {
             return;
         }
@@ -63,6 +64,21 @@ impl Noticed {
             self.tally.violate(format!(
                 "the ground of {role} of project {project} was spoiled at {since} ms, and nothing told of it"
             ));
+        }
+    }
+
+    /// A server that answers nothing, while somebody asks who can write that down.
+    fn silence(&mut self, at: Timestamp) {
+        let Some(since) = self.stopped else { return };
+        if self.serving.is_empty() || self.hindered.iter().any(|by| *by != "tmux") {
+            return;
+        }
+        let since = since.max(self.free_since);
+        let late = at.since(since) > HUNG;
+        self.tally
+            .check(!late, || format!("tmux answered nothing from {} ms on, and nothing told of it", since.as_millis()));
+        if late {
+            self.stopped = None;
         }
     }
 
@@ -118,18 +134,6 @@ impl Checker for Noticed {
             self.stopped = None;
             self.hinder("tmux", false, at);
         }
-        if let Some(since) = self.stopped
-            && !self.serving.is_empty()
-        {
-            let since = since.max(self.free_since);
-            let late = at.since(since) > HUNG;
-            self.tally.check(!late, || {
-                format!("tmux answered nothing from {} ms on, and nothing told of it", since.as_millis())
-            });
-            if late {
-                self.stopped = None;
-            }
-        }
     }
 
     fn observe(&mut self, entry: &Entry) {
@@ -173,5 +177,49 @@ impl Checker for Noticed {
         self.expire(evidence.truth.ended_at);
         self.tally.held(u64::from(!evidence.truth.submitted.is_empty()));
         self.tally.verdict("no project was submitted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::Past;
+    use super::*;
+    use crate::check::Is;
+
+    fn dead() -> Past {
+        Past::new().running().born(1, 1, 7).started(7).at(100).gone(1, 1, 7)
+    }
+
+    #[test]
+    fn a_death_told_in_time_passes_and_late_or_never_fails() {
+        assert_eq!(dead().at(105).died(7).is(Noticed::default()), Is::Pass);
+        assert_eq!(dead().at(109).died(7).is(Noticed::default()), Is::Fail);
+        assert_eq!(dead().at(200).is(Noticed::default()), Is::Fail);
+        assert_eq!(dead().at(105).is(Noticed::default()), Is::Pass, "its time is not over");
+    }
+
+    #[test]
+    fn time_in_which_nobody_can_notice_does_not_count() {
+        let away = || dead().fact(Fact::NotServing { life: 0 }).at(500).fact(Fact::Serving { life: 1 });
+        assert_eq!(away().at(507).died(7).is(Noticed::default()), Is::Pass);
+        assert_eq!(away().at(520).died(7).is(Noticed::default()), Is::Fail);
+    }
+
+    #[test]
+    fn spoiled_ground_is_told_of_unless_nobody_stands_on_it() {
+        let spoiled = || Past::new().running().at(50).unfit();
+        assert_eq!(spoiled().at(52).missing().is(Noticed::default()), Is::Pass);
+        assert_eq!(spoiled().at(70).is(Noticed::default()), Is::Fail);
+        let masked = Past::new().running().moved(ProjectState::Running, ProjectState::Recovering).at(50).unfit();
+        assert_eq!(masked.at(70).is(Noticed::default()), Is::Pass, "D4: masked, not missed");
+    }
+
+    #[test]
+    fn a_hung_server_is_told_of() {
+        let hung = || Past::new().at(50).fact(Fact::ServerStopped);
+        let later = |past: Past| past.at(61).fact(Fact::ServerContinued);
+        assert_eq!(later(hung()).is(Noticed::default()), Is::Fail);
+        let told = hung().at(59).fleet(What::TmuxLost { reason: "silent".to_owned() });
+        assert_eq!(later(told).is(Noticed::default()), Is::Pass);
     }
 }

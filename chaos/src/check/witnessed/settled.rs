@@ -1,4 +1,4 @@
-//! L1 to L3: once the world is healed, everything comes to its end, or it can be said why not.
+//! L1 and L2: once the world is healed, everything comes to its end, or it can be said why not.
 
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::truth::Incarnation;
@@ -11,15 +11,12 @@ use std::collections::BTreeMap;
 
 /// T: how long a healed project may take until it works again or is over.
 const WITHIN: Span = Span::from_secs(420);
-/// L3: entries that a project may still need after healing.
-const ENTRIES_MAX: u32 = 600;
 
 #[derive(Debug, Default)]
 struct Followed {
     state: Option<ProjectState>,
     reason: Option<SuspendReason>,
     since: Timestamp,
-    entries: u32,
     last: &'static str,
     agents: BTreeMap<RoleName, (ProcessId, Incarnation, Doing)>,
     roles: usize,
@@ -32,7 +29,7 @@ enum Doing {
     Done,
 }
 
-/// The checker of L1, L2 and L3.
+/// The checker of L1 and L2.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     projects: BTreeMap<ProjectId, Followed>,
@@ -107,7 +104,6 @@ impl Checker for Settled {
         let Some(project) = entry.signal.project_id else { return };
         let followed = self.projects.entry(project).or_default();
         followed.last = orchestrator::telemetry::text::name(&entry.signal.what);
-        followed.entries += u32::from(self.healed.is_some());
         if let What::ProjectMoved { to, reason, .. } = entry.signal.what {
             (followed.state, followed.reason, followed.since) = (Some(to), reason, entry.at);
         }
@@ -126,10 +122,44 @@ impl Checker for Settled {
                 let (since, last) = (followed.since.as_millis(), followed.last);
                 format!("project {project} is stuck: {state} since {since} ms, its last entry is {last}")
             });
-            self.tally.check(followed.entries <= ENTRIES_MAX, || {
-                format!("project {project} told {} entries after the world was healed", followed.entries)
-            });
         }
         self.tally.verdict("no project was submitted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, whose};
+    use super::*;
+    use crate::check::Is;
+
+    fn is(past: &Past) -> Is {
+        past.is(Settled::default())
+    }
+
+    #[test]
+    fn what_is_over_or_works_passes_and_what_is_stuck_fails() {
+        let healed = || Past::new().running().fact(Fact::Healed);
+        assert_eq!(is(&healed().born(1, 1, 7).at(900)), Is::Pass, "its agent works");
+        assert_eq!(is(&healed().at(900)), Is::Fail, "it has no agent");
+        assert_eq!(is(&healed().at(300)), Is::Pass, "it has its time");
+        assert_eq!(is(&healed().told(|story| story.completed(1)).at(900)), Is::Pass);
+        let done = healed().born(1, 1, 7).fact(Fact::Done { incarnation: whose(1, 1) });
+        assert_eq!(is(&done.at(900)), Is::Fail, "its agent is done, and nobody takes note");
+        assert_eq!(is(&Past::new().running()), Is::Unknown, "never healed");
+    }
+
+    #[test]
+    fn an_open_breaker_explains_and_a_lost_operator_does_not() {
+        let healed = || Past::new().running().fact(Fact::Healed);
+        assert_eq!(is(&healed().told(|story| story.refused(1)).at(900)), Is::Pass);
+        let waits = What::ProjectMoved {
+            from: ProjectState::Running,
+            to: ProjectState::Suspended,
+            cause: None,
+            reason: Some(SuspendReason::NeedsOperator),
+            after: Span(0),
+        };
+        assert_eq!(is(&healed().tell(waits).at(900)), Is::Fail);
     }
 }

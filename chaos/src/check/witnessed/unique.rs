@@ -2,15 +2,18 @@
 
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
-use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
-use orchestrator::domain::signal::Entry;
-use std::collections::BTreeMap;
+use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::signal::{Entry, What};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The checker of S6.
 #[derive(Debug, Default)]
 pub(super) struct Unique {
     agents: BTreeMap<(ProjectId, RoleName), BTreeMap<ProcessId, Token>>,
     children: BTreeMap<ProcessId, ((ProjectId, RoleName), Token)>,
+    /// The orchestrator that came last, and what was intended since.
+    newest: Option<usize>,
+    since: BTreeSet<EffectId>,
     tally: Tally,
 }
 
@@ -54,12 +57,54 @@ impl Checker for Unique {
             self.children.insert(*process, ((*project, role.clone()), token.clone()));
         } else if let Fact::ChildGone { process, .. } = &told.fact {
             self.children.remove(process);
+        } else if let Fact::Serving { life } = told.fact {
+            if self.newest.is_none_or(|newest| newest < life) {
+                self.newest = Some(life);
+                self.since.clear();
+            }
+        } else if let Fact::Began { life, effect, name, durable: true } = told.fact {
+            // What an older one intended in its time may come to its end; what it intends later was not its to intend.
+            let fenced = self.newest.is_some_and(|newest| life < newest) && self.since.contains(&effect);
+            let at = told.at.as_millis();
+            self.tally
+                .check(!fenced, || format!("at {at} ms orchestrator {life} orders {name}, and another has taken over"));
         }
     }
 
-    fn observe(&mut self, _: &Entry) {}
+    fn observe(&mut self, entry: &Entry) {
+        if let What::EffectIntended { effect_id, .. } = entry.signal.what {
+            self.since.insert(effect_id);
+        }
+    }
 
     fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
         self.tally.verdict("no agent was ever started")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, whose};
+    use super::*;
+    use crate::check::Is;
+
+    #[test]
+    fn a_second_incarnation_beside_the_first_fails() {
+        let born = || Past::new().born(1, 1, 7);
+        assert_eq!(born().gone(1, 1, 7).born(1, 2, 8).is(Unique::default()), Is::Pass);
+        assert_eq!(born().born(1, 2, 8).is(Unique::default()), Is::Fail);
+        assert_eq!(born().born(2, 1, 8).is(Unique::default()), Is::Pass, "another project's");
+        let (token, role) = (whose(1, 1).token, whose(1, 1).role);
+        let child = Fact::ChildBorn { token, project: ProjectId(1), role, process: super::super::past::process(9) };
+        assert_eq!(born().fact(child).gone(1, 1, 7).born(1, 2, 8).is(Unique::default()), Is::Fail, "its child lives");
+    }
+
+    #[test]
+    fn who_was_fenced_begins_nothing_new() {
+        let second =
+            || Past::new().born(1, 1, 7).told(|story| story.effect(1, "respawn")).fact(Fact::Serving { life: 1 });
+        assert_eq!(second().began(1, "respawn").is(Unique::default()), Is::Pass, "of its own time");
+        let later = second().told(|story| story.effect(1, "respawn")).began(2, "respawn");
+        assert_eq!(later.is(Unique::default()), Is::Fail);
     }
 }

@@ -79,3 +79,32 @@ impl Checker for Verified {
         self.tally.verdict("no project was submitted")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::{Past, whose};
+    use super::*;
+    use crate::check::Is;
+
+    fn done() -> Past {
+        Past::new().running().born(1, 1, 7).fact(Fact::Done { incarnation: whose(1, 1) })
+    }
+
+    fn completes(past: Past) -> Is {
+        past.told(|story| story.completed(1)).is(Verified::default())
+    }
+
+    #[test]
+    fn completed_needs_the_word_of_the_newest_agent() {
+        assert_eq!(completes(done()), Is::Pass);
+        assert_eq!(completes(Past::new().running().born(1, 1, 7)), Is::Fail, "it never said so");
+        assert_eq!(completes(done().gone(1, 1, 7).born(1, 2, 8)), Is::Fail, "an older one said so");
+    }
+
+    #[test]
+    fn completed_needs_sound_resources() {
+        assert_eq!(completes(done().unfit().at(10)), Is::Fail);
+        assert_eq!(completes(done().unfit().at(1)), Is::Pass, "between the last look and its commit");
+        assert_eq!(completes(done().unfit().at(10).fit()), Is::Pass);
+    }
+}

@@ -1,11 +1,12 @@
 //! What hits at a moment of a run, and the log of its moments.
 
 use crate::fault::Kind;
+use crate::sim::claims::spec;
 use crate::sim::faults::Undo;
 use crate::sim::gate::Blow;
 use crate::sim::heap::Tick;
 use crate::sim::points::Side;
-use crate::sim::run::{Do, Sim, spec};
+use crate::sim::run::{Do, Sim};
 use crate::sim::world::World;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProjectId, RoleName};

@@ -1,0 +1,120 @@
+//! L5: what is broken for good in one project stops no other.
+
+use crate::check::{Checker, Evidence, Tally, Verdict};
+use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::id::{ProcessId, ProjectId};
+use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::state::{ProjectState, SuspendReason};
+use orchestrator::domain::time::{Span, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long after healing a project to which nothing ever happened may still wait for its turn.
+const WITHIN: Span = Span::from_secs(300);
+
+/// The checker of L5.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    accepted: BTreeSet<ProjectId>,
+    /// Those to which something happened.
+    hurt: BTreeSet<ProjectId>,
+    done: BTreeSet<ProcessId>,
+    agents: BTreeMap<(ProjectId, String), ProcessId>,
+    states: BTreeMap<ProjectId, (ProjectState, Option<SuspendReason>)>,
+    healed: Option<Timestamp>,
+    tally: Tally,
+}
+
+impl Checker for Apart {
+    fn id(&self) -> &'static str {
+        "L5"
+    }
+
+    fn title(&self) -> &'static str {
+        "a project to which nothing happened is recovered from nothing and stopped by nothing"
+    }
+
+    fn witness(&mut self, told: &Witnessed) {
+        if let Fact::Accepted { project, .. } = &told.fact {
+            self.accepted.insert(*project);
+        } else if let Fact::AgentBorn { incarnation, process } = &told.fact {
+            self.agents.insert((incarnation.project, incarnation.role.0.clone()), *process);
+        } else if let Fact::Done { incarnation } = &told.fact {
+            self.done.extend(self.agents.get(&(incarnation.project, incarnation.role.0.clone())));
+        } else if let Fact::AgentGone { incarnation, process } = &told.fact {
+            if !self.done.contains(process) {
+                self.hurt.insert(incarnation.project);
+            }
+        } else if let Fact::Hangs { incarnation } = &told.fact {
+            self.hurt.insert(incarnation.project);
+        } else if let Fact::Unfit { project, .. } = &told.fact {
+            self.hurt.insert(*project);
+        } else if told.fact == Fact::Healed {
+            self.healed = Some(told.at);
+        }
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        let Some(project) = entry.signal.project_id else { return };
+        let what = &entry.signal.what;
+        if matches!(what, What::SubprocessFailed { .. } | What::OperationFailed { .. } | What::OperatorAsked { .. }) {
+            self.hurt.insert(project);
+        } else if let What::ProjectMoved { to, reason, .. } = what {
+            self.states.insert(project, (*to, *reason));
+        }
+    }
+
+    fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
+        let healed = self.healed.is_some_and(|healed| evidence.truth.ended_at.since(healed) > WITHIN);
+        for project in self.accepted.difference(&self.hurt) {
+            let (state, reason) = self.states.get(project).copied().unwrap_or((ProjectState::Queued, None));
+            let stopped = match state {
+                ProjectState::Failed => true,
+                ProjectState::Suspended => reason == Some(SuspendReason::Breaker),
+                ProjectState::Queued => healed && !self.others_work(*project),
+                ProjectState::Provisioning
+                | ProjectState::Launching
+                | ProjectState::Briefing
+                | ProjectState::Running
+                | ProjectState::Recovering
+                | ProjectState::Completed
+                | ProjectState::Cancelled => false,
+            };
+            self.tally.check(!stopped, || format!("project {project} is {state}, and nothing ever happened to it"));
+        }
+        self.tally.held(u64::from(!evidence.truth.submitted.is_empty()));
+        self.tally.verdict("no project was submitted")
+    }
+}
+
+impl Apart {
+    /// Whether anyone else is being worked on: then a queued one waits for its turn.
+    fn others_work(&self, project: ProjectId) -> bool {
+        let mut others = self.states.iter().filter(|(other, _)| **other != project);
+        others.any(|(_, (state, _))| {
+            !state.is_terminal() && !matches!(state, ProjectState::Queued | ProjectState::Suspended)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::past::Past;
+    use super::*;
+    use crate::check::Is;
+
+    #[test]
+    fn a_sound_project_that_is_stopped_fails() {
+        assert_eq!(Past::new().running().is(Apart::default()), Is::Pass);
+        let stopped = |past: Past| past.told(|story| story.refused(1));
+        assert_eq!(stopped(Past::new().running()).is(Apart::default()), Is::Fail);
+        let hurt = Past::new().running().born(1, 1, 7).gone(1, 1, 7);
+        assert_eq!(stopped(hurt).is(Apart::default()), Is::Pass, "it has its own reason");
+    }
+
+    #[test]
+    fn a_queue_that_stands_still_fails() {
+        let waits = || Past::new().fact(Fact::Healed).at(400);
+        assert_eq!(waits().is(Apart::default()), Is::Fail);
+        assert_eq!(waits().told(|story| story.also_running(2)).is(Apart::default()), Is::Pass, "it waits for its turn");
+    }
+}

@@ -1,0 +1,63 @@
+//! `orch-chaos planted`: bugs that are planted on purpose, and which invariant finds them.
+
+use super::exit::Exit;
+use super::output::{error, note, result};
+use crate::sim::planted::{self, Bug, Kill, Matrix, SEEDS_MAX};
+use clap::Args;
+
+/// Which bugs, and how they are shown.
+#[derive(Debug, Args)]
+pub(super) struct PlantedArgs {
+    /// Plant this bug only (see `--list`)
+    #[arg(long, value_parser = bug, value_name = "NAME")]
+    bug: Option<&'static str>,
+    /// Only say which bugs there are
+    #[arg(long, conflicts_with = "bug")]
+    list: bool,
+    /// As JSON
+    #[arg(long, conflicts_with = "list")]
+    json: bool,
+    /// Seeds to try before a bug counts as not killed
+    #[arg(long, default_value_t = SEEDS_MAX, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: u64,
+}
+
+/// A bug's name, as the catalogue spells it.
+fn bug(text: &str) -> Result<&'static str, String> {
+    let found = planted::ALL.iter().find(|bug| bug.name == text);
+    found.map(|bug| bug.name).ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
+}
+
+/// `orch-chaos planted`.
+pub(super) fn planted(args: &PlantedArgs) -> Exit {
+    if args.list {
+        let line = |bug: &Bug| format!("{:<30} {:<4} {:<10} {}\n", bug.name, bug.intended, bug.from.name(), bug.what);
+        result(planted::ALL.iter().map(line).collect::<String>().trim_end());
+        return Exit::Pass;
+    }
+    let wanted = planted::ALL.iter().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
+    let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds)).collect();
+    let harness = if args.bug.is_none() { planted::harness() } else { Vec::new() };
+    let matrix = Matrix { kills, harness };
+    if args.json {
+        match serde_json::to_string_pretty(&matrix) {
+            Ok(text) => result(&text),
+            Err(why) => {
+                error(&why.to_string());
+                return Exit::Unexpected;
+            }
+        }
+    } else if args.bug.is_none() {
+        result(matrix.table().trim_end());
+    } else {
+        matrix.kills.iter().for_each(|kill| result(&told(kill)));
+    }
+    let red = matrix.red();
+    red.iter().for_each(|why| note(why));
+    if red.is_empty() { Exit::Pass } else { Exit::Violated }
+}
+
+fn told(kill: &Kill) -> String {
+    let Some(seeds) = kill.seeds else { return format!("{} is not killed by {}", kill.bug, kill.intended) };
+    format!("{} is killed by {} with seed {}: {}", kill.bug, kill.intended, seeds - 1, kill.says)
+}

@@ -1,0 +1,152 @@
+//! Bugs in what an orchestrator does: effects that are lost, doubled, done under another name or not done at all.
+
+use super::bend::{Bend, Turn, answer};
+use crate::sim::world::World;
+use orchestrator::domain::effect::{Effect, Ordered};
+use orchestrator::domain::event::{Fact, Happened};
+use orchestrator::domain::id::{EffectId, Token};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+
+/// A session under a name that nobody has written down.
+pub(super) struct Renames;
+
+impl Bend for Renames {
+    fn submit(&mut self, _: &mut World, _: usize, mut ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::EnsureSession { session, .. } = &mut ordered.effect {
+            *session = format!("test-spec-{}", ordered.id);
+        }
+        vec![ordered]
+    }
+}
+
+/// What comes next is begun before it is intended.
+pub(super) struct Hurries;
+
+impl Bend for Hurries {
+    fn submit(&mut self, _: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
+        let mut out = vec![ordered.clone()];
+        if let Effect::EnsureFiles { .. } = ordered.effect {
+            out.push(Ordered { id: EffectId(ordered.id.0 + 500_000), ..ordered });
+        }
+        out
+    }
+}
+
+/// Every so manieth effect that changes something is forgotten.
+pub(super) struct Forgets {
+    pub(super) every: u32,
+    pub(super) seen: u32,
+}
+
+impl Bend for Forgets {
+    fn submit(&mut self, _: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
+        self.seen += u32::from(ordered.effect.is_durable());
+        if ordered.effect.is_durable() && self.seen.is_multiple_of(self.every) { Vec::new() } else { vec![ordered] }
+    }
+}
+
+/// What older incarnations left is called ended, and nobody looks.
+pub(super) struct NoProof;
+
+impl Bend for NoProof {
+    fn submit(&mut self, world: &mut World, life: usize, ordered: Ordered) -> Vec<Ordered> {
+        let Effect::EndRemains { tokens } = &ordered.effect else { return vec![ordered] };
+        answer(world, life, &ordered, Fact::RemainsEnded { tokens: tokens.clone(), ended: 0 });
+        Vec::new()
+    }
+}
+
+/// The session is ended at the end, and what it started is not.
+pub(super) struct NoReaping;
+
+impl Bend for NoReaping {
+    fn submit(&mut self, world: &mut World, life: usize, mut ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::EndSession { tokens, .. } = &mut ordered.effect {
+            tokens.clear();
+        }
+        NoProof.submit(world, life, ordered)
+    }
+}
+
+/// Nothing is taken down at the end.
+pub(super) struct NoCleanup;
+
+impl Bend for NoCleanup {
+    fn submit(&mut self, world: &mut World, life: usize, ordered: Ordered) -> Vec<Ordered> {
+        let Effect::EndSession { .. } = &ordered.effect else { return vec![ordered] };
+        answer(world, life, &ordered, Fact::SessionEnded);
+        Vec::new()
+    }
+}
+
+/// Every agent is started twice.
+pub(super) struct Doubles;
+
+impl Bend for Doubles {
+    fn submit(&mut self, _: &mut World, _: usize, mut ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::EnsureSession { launches, .. } = &mut ordered.effect {
+            let again = launches.iter().cloned().map(|mut launch| {
+                launch.token = Token(launch.token.0.chars().rev().collect());
+                launch
+            });
+            let again: Vec<_> = again.collect();
+            launches.extend(again);
+        }
+        vec![ordered]
+    }
+}
+
+/// A lease that nobody verifies: whoever writes finds itself its holder.
+#[derive(Default)]
+pub(super) struct NoFence {
+    door: Option<Connection>,
+    holders: BTreeMap<usize, (i64, i64, i64)>,
+}
+
+impl NoFence {
+    fn hold(&mut self, life: usize) -> rusqlite::Result<()> {
+        let Some(door) = &self.door else { return Ok(()) };
+        let found =
+            door.query_row(include_str!("sql/holder.sql"), [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let (epoch, pid, start) = *self.holders.entry(life).or_insert(found);
+        door.execute(include_str!("sql/hold.sql"), (epoch, pid, start)).map(drop)
+    }
+}
+
+impl Bend for NoFence {
+    fn starts(&mut self, door: Connection) -> rusqlite::Result<()> {
+        self.door = Some(door);
+        Ok(())
+    }
+
+    fn turned(&mut self, _: &World, turn: Turn, happened: Vec<Happened>) -> Vec<Happened> {
+        // A lease that cannot be stolen stays as it is; then this bug shows in another seed.
+        let _ = self.hold(turn.life);
+        happened
+    }
+}
+
+/// SQL that is run when an orchestrator starts: the first time, and every time after that.
+#[derive(Default)]
+pub(super) struct Sql {
+    pub(super) first: &'static str,
+    pub(super) later: &'static str,
+    pub(super) started: bool,
+}
+
+impl Bend for Sql {
+    fn starts(&mut self, door: Connection) -> rusqlite::Result<()> {
+        let sql = if std::mem::replace(&mut self.started, true) { self.later } else { self.first };
+        door.execute_batch(sql)
+    }
+}
+
+/// Another policy than the one the checkers know.
+pub(super) struct Lax(pub(super) fn(&mut orchestrator::domain::limits::Policy));
+
+impl Bend for Lax {
+    fn policy(&mut self, policy: &mut orchestrator::domain::limits::Policy) {
+        (self.0)(policy);
+    }
+}

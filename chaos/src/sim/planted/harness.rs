@@ -1,0 +1,146 @@
+//! Bugs of the harness itself, and what keeps them from turning a run that shows nothing into a pass.
+
+use super::matrix::{free, play_with};
+use crate::check::{Checker, Evidence, Is, Tally, Verdict, witnessed};
+use crate::fault::Kind;
+use crate::sim::Outcome;
+use orchestrator::domain::signal::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became of a bug of the harness.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Kept {
+    /// Its name.
+    pub bug: &'static str,
+    /// What it would do.
+    pub what: &'static str,
+    /// By which rule it is caught.
+    pub rule: &'static str,
+    /// Whether it was, and how that shows.
+    pub caught: Result<String, String>,
+}
+
+/// Tries one of them; an error if it goes uncaught.
+type Proof = fn() -> Result<String, String>;
+
+/// Name, what it does, by which rule it is caught, and the proof. A shrinker that changes which invariant fails has
+/// its place here once there is a shrinker.
+const HARNESS: &[(&str, &str, &str, Proof)] = &[
+    ("injector_does_nothing", "faults are tried and nothing happens", "M1", idle_injector),
+    ("checker_always_passes", "a checker that finds nothing wrong, ever", "kill matrix", blind_checker),
+    ("checker_panics", "a checker that breaks while it looks", "M4", broken_checker),
+    ("nothing_is_a_pass", "a checker that found nothing to check calls that a pass", "M4", empty_checker),
+];
+
+/// Plants every bug of the harness.
+#[must_use]
+pub fn harness() -> Vec<Kept> {
+    HARNESS.iter().map(|(bug, what, rule, proof)| Kept { bug, what, rule, caught: proof() }).collect()
+}
+
+/// M1 over a set of runs: every enabled kind was injected and took effect at least once.
+///
+/// A kind that did not makes the whole set inconclusive, never a pass.
+#[must_use]
+pub fn effective(enabled: &BTreeSet<Kind>, outcomes: &[Outcome]) -> Verdict {
+    let mut confirmed: BTreeMap<Kind, u32> = BTreeMap::new();
+    for (kind, times) in outcomes.iter().flat_map(|outcome| &outcome.confirmed) {
+        *confirmed.entry(*kind).or_default() += times;
+    }
+    let mut tally = Tally::default();
+    for kind in enabled {
+        match confirmed.get(kind) {
+            Some(times) => tally.held(u64::from(*times)),
+            None => tally.doubt(format!("{kind} never took effect")),
+        }
+    }
+    tally.verdict("no fault was enabled")
+}
+
+fn idle_injector() -> Result<String, String> {
+    let enabled = BTreeSet::from([Kind::SessionKill]);
+    let tried = Outcome { injected: BTreeMap::from([(Kind::SessionKill, 3)]), ..Outcome::default() };
+    let verdict = effective(&enabled, &[tried]);
+    match verdict.is {
+        Is::Unknown => Ok(format!("inconclusive: {}", verdict.violations.join("; "))),
+        Is::Pass | Is::Fail => Err("three faults without effect were no reason for doubt".to_owned()),
+    }
+}
+
+/// Its bug is found by nobody else.
+const ONLY: &str = "session_name_not_written";
+
+fn blind_checker() -> Result<String, String> {
+    let Some(bug) = super::ALL.iter().find(|bug| bug.name == ONLY) else { return Err("no such bug".to_owned()) };
+    let sees = super::kill(bug, 3).seeds.is_some();
+    let blind = play_with(bug, 0, |checkers| {
+        checkers
+            .into_iter()
+            .map(|checker| -> Box<dyn Checker> {
+                if checker.id() == bug.intended { Box::new(Blind(checker.id())) } else { checker }
+            })
+            .collect()
+    });
+    let survives = !blind.violated().any(|finding| finding.id == bug.intended);
+    match (sees, survives) {
+        (true, true) => Ok(format!("{ONLY} is not killed by {}: the matrix is red", bug.intended)),
+        _ => Err(format!("{ONLY} is killed without the checker that was made for it")),
+    }
+}
+
+fn broken_checker() -> Result<String, String> {
+    let outcome = free(vec![Box::new(Breaks)]);
+    match outcome.findings.first().map(|finding| finding.verdict.is) {
+        Some(Is::Unknown) => Ok("its verdict is unknown, and the run came to its end".to_owned()),
+        other => Err(format!("its verdict is {other:?}")),
+    }
+}
+
+fn empty_checker() -> Result<String, String> {
+    let (truth, claims) = Default::default();
+    let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
+    let passes = |mut checker: Box<dyn Checker>| (checker.finish(&evidence).is == Is::Pass).then(|| checker.id());
+    let passing: Vec<_> = witnessed::all(false).into_iter().filter_map(passes).collect();
+    if passing.is_empty() {
+        Ok("every verdict on an empty history is unknown".to_owned())
+    } else {
+        Err(format!("{} pass on an empty history", passing.join(", ")))
+    }
+}
+
+struct Blind(&'static str);
+
+impl Checker for Blind {
+    fn id(&self) -> &'static str {
+        self.0
+    }
+    fn title(&self) -> &'static str {
+        "finds nothing wrong"
+    }
+    fn observe(&mut self, _: &Entry) {}
+    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+        let mut tally = Tally::default();
+        tally.held(1);
+        tally.verdict("")
+    }
+}
+
+struct Breaks;
+
+impl Checker for Breaks {
+    fn id(&self) -> &'static str {
+        "X"
+    }
+    fn title(&self) -> &'static str {
+        "breaks"
+    }
+    #[expect(clippy::panic, reason = "this is the bug")]
+    fn observe(&mut self, _: &Entry) {
+        panic!("on purpose")
+    }
+    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+        let mut tally = Tally::default();
+        tally.held(1);
+        tally.verdict("")
+    }
+}

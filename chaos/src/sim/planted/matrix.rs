@@ -1,0 +1,261 @@
+//! The kill matrix: each planted bug against every invariant.
+
+use super::{ALL, BendRef, Bug, Kept, harness};
+use crate::check::{Checker, Evidence, Finding, Tally, Verdict, witnessed};
+use crate::schedule::Schedule;
+use crate::seed::Seed;
+use crate::sim::draw::{self, Request};
+use crate::sim::{Manner, Outcome, Plan, Sim};
+use crate::witness::Witnessed;
+use orchestrator::domain::limits::Policy;
+use orchestrator::domain::signal::Entry;
+use serde::Serialize;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+/// Seeds that are tried before a bug counts as not killed.
+pub const SEEDS_MAX: u64 = 300;
+
+/// The store's own audit is no invariant beside the others: it is a second look at several of them.
+const AUDIT: &str = "audit";
+
+/// What became of a planted bug.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kill {
+    /// Its name.
+    pub bug: &'static str,
+    /// The invariant that it was made for.
+    pub intended: &'static str,
+    /// How many seeds it took until that invariant failed; none if it never did.
+    pub seeds: Option<u64>,
+    /// The other invariants that failed with that seed, or with any seed if the intended one never did.
+    pub others: BTreeSet<&'static str>,
+    /// How many faults that seed's schedule has.
+    pub faults: usize,
+    /// How many are left of them after shrinking; none if it was not shrunk.
+    pub shrunk: Option<usize>,
+    /// What the intended invariant says.
+    pub says: String,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Matrix {
+    /// Bug by bug.
+    pub kills: Vec<Kill>,
+    /// The bugs of the harness itself.
+    pub harness: Vec<Kept>,
+}
+
+/// Hashes everything that is told and witnessed, in its order (FNV-1a): equal runs have equal ones.
+struct Fingerprint {
+    hash: Rc<Cell<u64>>,
+}
+
+impl Fingerprint {
+    fn add(&self, text: &str) {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        self.hash.set(text.bytes().fold(self.hash.get(), mix));
+    }
+}
+
+impl Checker for Fingerprint {
+    fn id(&self) -> &'static str {
+        "M5"
+    }
+
+    fn title(&self) -> &'static str {
+        "the same seed gives the same bytes"
+    }
+
+    fn witness(&mut self, told: &Witnessed) {
+        self.add(&format!("{told:?}"));
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        self.add(&format!("{entry:?}"));
+    }
+
+    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+        let mut tally = Tally::default();
+        tally.doubt("one run alone shows nothing");
+        tally.verdict("")
+    }
+}
+
+fn plan(schedule: Schedule) -> Plan {
+    Plan {
+        schedule,
+        manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },
+        policy: Policy::default(),
+        blows: Vec::new(),
+        crashes: BTreeMap::new(),
+        record_points: false,
+        fingerprint: false,
+    }
+}
+
+fn schedule(bug: &Bug, seed: u64) -> Schedule {
+    let kinds = if bug.kinds.is_empty() { draw::kinds() } else { bug.kinds.to_vec() };
+    let (projects, roles) = (bug.projects, bug.roles);
+    draw::draw(&Request { seed: Seed(seed), duration_ms: bug.minutes * 60_000, projects, roles, kinds })
+}
+
+fn play(schedule: &Schedule, bend: Option<BendRef>) -> (Outcome, u64) {
+    let hash = Rc::new(Cell::new(0xcbf2_9ce4_8422_2325));
+    let mut checkers = witnessed::all(schedule.faults.is_empty());
+    checkers.push(Box::new(Fingerprint { hash: Rc::clone(&hash) }));
+    let outcome = match Sim::bent(plan(schedule.clone()), bend) {
+        Ok(sim) => sim.play(checkers),
+        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
+    };
+    (outcome, hash.get())
+}
+
+/// What failed in one play, by invariant, with its first words; a simulation that broke counts as `sim`.
+fn failed(outcome: &Outcome) -> BTreeMap<&'static str, String> {
+    let says = |finding: &Finding| finding.verdict.violations.first().cloned().unwrap_or_default();
+    let mut failed: BTreeMap<_, _> = outcome.violated().map(|finding| (finding.id, says(finding))).collect();
+    failed.extend(outcome.broke.clone().map(|why| ("sim", why)));
+    failed
+}
+
+fn twice(schedule: &Schedule, plant: &dyn Fn() -> Option<BendRef>, again: bool) -> BTreeMap<&'static str, String> {
+    let (outcome, hash) = play(schedule, plant());
+    let mut failed = failed(&outcome);
+    if again && play(schedule, plant()).1 != hash {
+        failed.insert("M5", "the same seed told another story".to_owned());
+    }
+    failed
+}
+
+/// Plays seed after seed with the bug until the invariant that it was made for fails.
+#[must_use]
+pub fn kill(bug: &Bug, seeds: u64) -> Kill {
+    let (bug_name, intended) = (bug.name, bug.intended);
+    let nothing = Kill {
+        bug: bug_name,
+        intended,
+        seeds: None,
+        others: BTreeSet::new(),
+        faults: 0,
+        shrunk: None,
+        says: String::new(),
+    };
+    let mut kill = nothing;
+    for seed in 0..seeds {
+        let schedule = schedule(bug, seed);
+        let plant = || Some((bug.plant)(&schedule));
+        let mut failed = twice(&schedule, &plant, intended == "M5");
+        if let Some(says) = failed.remove(intended) {
+            let others = failed.into_keys().collect();
+            return Kill { seeds: Some(seed + 1), others, faults: schedule.faults.len(), says, ..kill };
+        }
+        kill.others.extend(failed.into_keys());
+    }
+    kill
+}
+
+/// What fails with that seed of that bug's request, and no bug: nothing may.
+#[must_use]
+pub fn sound(bug: &Bug, seed: u64) -> Vec<String> {
+    let schedule = schedule(bug, seed);
+    let failed = twice(&schedule, &|| None, bug.intended == "M5");
+    failed.into_iter().map(|(id, says)| format!("{} seed {seed}: {id}: {says}", bug.name)).collect()
+}
+
+impl Matrix {
+    /// Plays every bug.
+    #[must_use]
+    pub fn all(seeds: u64) -> Self {
+        Self { kills: ALL.iter().map(|bug| kill(bug, seeds)).collect(), harness: harness() }
+    }
+
+    /// The bugs that the invariant they were made for does not find.
+    pub fn survivors(&self) -> impl Iterator<Item = &Kill> {
+        self.kills.iter().filter(|kill| kill.seeds.is_none())
+    }
+
+    /// Why the matrix is not what it must be, line by line.
+    #[must_use]
+    pub fn red(&self) -> Vec<String> {
+        let survivor = |kill: &Kill| {
+            let others: Vec<&str> = kill.others.iter().copied().collect();
+            format!(
+                "{} is not killed by {}; other invariants that fail: [{}]",
+                kill.bug,
+                kill.intended,
+                others.join(" ")
+            )
+        };
+        let uncaught = self.harness.iter().filter_map(|kept| {
+            let why = kept.caught.as_ref().err()?;
+            Some(format!("{} is not caught by {}: {why}", kept.bug, kept.rule))
+        });
+        self.survivors().map(survivor).chain(uncaught).collect()
+    }
+
+    /// The invariants, each with the bugs that it kills and no other does.
+    #[must_use]
+    pub fn alone(&self) -> BTreeMap<&'static str, Vec<&'static str>> {
+        let ids = witnessed::all(true).into_iter().map(|checker| checker.id()).chain(["M5"]).filter(|id| *id != AUDIT);
+        let of = |id| {
+            let alone =
+                |kill: &&Kill| kill.intended == id && kill.seeds.is_some() && kill.others.iter().all(|id| *id == AUDIT);
+            self.kills.iter().filter(alone).map(|kill| kill.bug).collect()
+        };
+        ids.map(|id| (id, of(id))).collect()
+    }
+
+    /// As a table in Markdown.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out =
+            String::from("| bug | made for | seeds | faults | shrunk | also fails |\n|---|---|---|---|---|---|\n");
+        for kill in &self.kills {
+            let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+            let seeds = kill.seeds.map_or("NOT KILLED".to_owned(), |seeds| seeds.to_string());
+            let others: Vec<&str> = kill.others.iter().copied().collect();
+            let shrunk = number(kill.shrunk.map(|shrunk| shrunk.to_string()));
+            let (bug, intended, faults, others) = (kill.bug, kill.intended, kill.faults, others.join(" "));
+            let _ = writeln!(out, "| {bug} | {intended} | {seeds} | {faults} | {shrunk} | {others} |");
+        }
+        out.push_str("\n| invariant | kills alone |\n|---|---|\n");
+        for (id, bugs) in self.alone() {
+            let bugs = if bugs.is_empty() { "nothing: redundant".to_owned() } else { bugs.join(", ") };
+            let _ = writeln!(out, "| {id} | {bugs} |");
+        }
+        out.push_str("\n| bug of the harness | rule | caught |\n|---|---|---|\n");
+        for kept in &self.harness {
+            let caught = kept.caught.as_ref().unwrap_or_else(|why| why);
+            let caught = if kept.caught.is_ok() { caught.clone() } else { format!("NOT CAUGHT: {caught}") };
+            let _ = writeln!(out, "| {} | {} | {caught} |", kept.bug, kept.rule);
+        }
+        out
+    }
+}
+
+/// One play with the bug, under other checkers than usual.
+pub(super) fn play_with(
+    bug: &Bug,
+    seed: u64,
+    change: impl Fn(Vec<Box<dyn Checker>>) -> Vec<Box<dyn Checker>>,
+) -> Outcome {
+    let schedule = schedule(bug, seed);
+    let checkers = change(witnessed::all(schedule.faults.is_empty()));
+    match Sim::bent(plan(schedule.clone()), Some((bug.plant)(&schedule))) {
+        Ok(sim) => sim.play(checkers),
+        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
+    }
+}
+
+/// One play without any bug, under these checkers.
+pub(super) fn free(checkers: Vec<Box<dyn Checker>>) -> Outcome {
+    let request = Request { seed: Seed(0), duration_ms: 600_000, projects: Some(1), roles: Some(1), kinds: Vec::new() };
+    match Sim::new(plan(draw::draw(&request))) {
+        Ok(sim) => sim.play(checkers),
+        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
+    }
+}

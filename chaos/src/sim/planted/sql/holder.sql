@@ -1,0 +1,1 @@
+SELECT epoch, pid, pid_start FROM lease;
