@@ -77,15 +77,14 @@ impl Env for SimEnv {
                 }
             }
             let tree = role.worktree.as_ref().filter(|tree| tree.ready && !over).map(|tree| tree.path.as_str());
-            let inode = tree.and_then(|path| world.disk.tree(path)).filter(|tree| tree.there).map(|tree| tree.inode);
-            match tree.zip(inode) {
+            match tree {
                 None => drop(world.lives[self.life].trees.remove(&whose)),
-                Some((path, inode)) => {
-                    let known = world.lives[self.life].trees.get(&whose);
-                    if known.is_none_or(|(known, ..)| known != path) {
-                        let tree = (path.to_owned(), inode, None);
-                        world.lives[self.life].trees.insert(whose, tree);
-                    }
+                // One that is watched stays watched, whatever became of it: the survey goes by its path.
+                Some(path) if world.lives[self.life].trees.get(&whose).is_some_and(|(known, ..)| known == path) => {}
+                Some(path) => {
+                    let there = world.disk.tree(path).filter(|tree| tree.there);
+                    let tree = (path.to_owned(), there.map_or(0, |tree| tree.inode), None);
+                    world.lives[self.life].trees.insert(whose, tree);
                 }
             }
         }

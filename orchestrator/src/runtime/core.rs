@@ -7,7 +7,7 @@
 use crate::decide::decide;
 use crate::domain::decision::Decision;
 use crate::domain::event::{Event, Happened, Source};
-use crate::domain::fleet::Fleet;
+use crate::domain::fleet::{Fleet, Tmux};
 use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
 use crate::domain::project::Project;
@@ -26,6 +26,8 @@ pub struct Core<E: Env> {
     newest: ProjectId,
     /// Intents of this process that are open in the outbox.
     intended: BTreeSet<EffectId>,
+    /// What was refused with its turn and nobody would tell again.
+    untold: Vec<Happened>,
     /// Whether memory may differ from the file: nothing is decided before it was read again.
     distrusted: bool,
     overdue: Overdue,
@@ -79,7 +81,8 @@ impl<E: Env> Core<E> {
         let mut fleet = store.load_fleet(policy)?;
         fleet.asked_since = now.at;
         let (intended, overdue) = (BTreeSet::new(), Overdue::default());
-        let mut core = Self { store, fleet, env, newest, intended, distrusted: false, overdue };
+        let untold = Vec::new();
+        let mut core = Self { store, fleet, env, newest, intended, untold, distrusted: false, overdue };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
             core.turn(first.into_iter().map(happened).collect())?;
@@ -122,9 +125,19 @@ impl<E: Env> Core<E> {
         if self.distrusted {
             self.recover()?;
         }
-        let told = self.decided(drained);
+        let mut all = std::mem::take(&mut self.untold);
+        all.extend(drained);
+        let lost = all.iter().rev().find(|happened| matches!(happened.event, Event::TmuxLost { .. })).cloned();
+        let sight = self.fleet.tmux.clone();
+        let told = self.decided(all);
         if let Err(error) = &told {
             self.distrusted = true;
+            // The loss of tmux is told by its link once, and nobody would tell it again: it is kept for the next turn,
+            // and until it is committed tmux stands as it stood.
+            if self.fleet.tmux == Tmux::Unknown {
+                self.untold.extend(lost);
+            }
+            self.fleet.tmux = sight;
             if matches!(error, StoreError::Conflict(_)) {
                 // The store works, memory was wrong.
                 self.recover()?;
@@ -204,10 +217,10 @@ impl<E: Env> Core<E> {
             self.fleet.note(signal, now.at);
         }
         if let Some(tmux) = &decision.tmux {
-            if let crate::domain::fleet::Tmux::Alive(server) = tmux {
+            if let Tmux::Alive(server) = tmux {
                 self.fleet.last_server = Some(*server);
             }
-            if *tmux == crate::domain::fleet::Tmux::Unknown {
+            if *tmux == Tmux::Unknown {
                 self.fleet.asked_since = now.at;
             }
             self.fleet.tmux = tmux.clone();
