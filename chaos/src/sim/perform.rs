@@ -19,6 +19,8 @@ use orchestrator::domain::time::Span;
 
 /// How long a process is given after SIGTERM.
 const GRACE_US: u64 = 5_000_000;
+/// The stage in which what outlived an earlier try has been told to end.
+const OUTLIVED: u8 = 20;
 
 fn refused(ordered: &Ordered, message: &str) -> Next {
     let failure = tmux_failure(ordered, FailureKind::SubprocessFailed, Ending::Reason(message.to_owned()));
@@ -67,7 +69,6 @@ impl World {
                     Next::Skip(3, 20)
                 }
             }
-            (Effect::Respawn { pane: Some(_), .. }, 2) => Next::Tmux,
             (Effect::EndRemains { tokens }, 3) => {
                 let server = self.server.as_ref();
                 let named = tokens.iter().filter_map(|token| server.and_then(|server| server.named(token)));
@@ -81,13 +82,10 @@ impl World {
                 let ended = self.kill_left(id);
                 Next::Over(Ok(Done::RemainsEnded { tokens: tokens.clone(), ended }))
             }
-            (Effect::EnsureSession { session, token, launches }, 2) => {
-                self.create_session(id, &ordered, session, token, launches)
+            (Effect::EnsureSession { session, token, launches }, _) => {
+                self.ensure_session(id, stage, &ordered, (session, token), launches)
             }
-            (Effect::EnsureSession { launches, .. }, 3) => self.session_up(id, &ordered, launches),
-            (Effect::Respawn { session, pane, old_token, launch, .. }, 2 | 3) => {
-                self.respawn(&ordered, session, pane.as_deref(), old_token.as_ref(), launch)
-            }
+            (Effect::Respawn { .. }, _) => self.ensure_agent(id, stage, &ordered),
             (Effect::HandBrief { pane, line, .. } | Effect::Nudge { pane, line }, _) => {
                 self.hand_line(stage, &ordered, pane, line)
             }
@@ -104,15 +102,46 @@ impl World {
                 self.kill_left(id);
                 Next::Over(Ok(Done::SessionEnded))
             }
-            (
-                Effect::ListPanes
-                | Effect::Survey
-                | Effect::EndRemains { .. }
-                | Effect::EnsureSession { .. }
-                | Effect::Respawn { .. },
-                _,
-            ) => Next::Silent,
+            (Effect::ListPanes | Effect::Survey | Effect::EndRemains { .. }, _) => Next::Silent,
         }
+    }
+
+    fn ensure_session(
+        &mut self,
+        id: u64,
+        stage: u8,
+        ordered: &Ordered,
+        (session, token): (&str, &Token),
+        launches: &[Launch],
+    ) -> Next {
+        match stage {
+            2 if self.outlived(session, token, launches) => {
+                let tokens: Vec<Token> = launches.iter().map(|launch| launch.token.clone()).collect();
+                self.terminate_first(id, &tokens)
+            }
+            2 => self.create_session(id, ordered, session, token, launches),
+            3 => self.session_up(id, ordered, launches),
+            _ => self.outlived_ends(id),
+        }
+    }
+
+    fn ensure_agent(&mut self, id: u64, stage: u8, ordered: &Ordered) -> Next {
+        let Effect::Respawn { session, session_token, pane, old_token, launch } = &ordered.effect else {
+            return Next::Silent;
+        };
+        match stage {
+            2 if self.outlived(session, session_token, std::slice::from_ref(launch)) => {
+                self.terminate_first(id, std::slice::from_ref(&launch.token))
+            }
+            2 if pane.is_some() => Next::Tmux,
+            2 | 3 => self.respawn(ordered, session, pane.as_deref(), old_token.as_ref(), launch),
+            _ => self.outlived_ends(id),
+        }
+    }
+
+    fn outlived_ends(&mut self, id: u64) -> Next {
+        self.kill_left(id);
+        Next::Skip(1, 0)
     }
 
     /// Whether the session of that name carries that token.
@@ -179,6 +208,24 @@ impl World {
             (job.left, job.ended) = (left, ended);
         }
         Next::Go(after)
+    }
+
+    /// Whether something of an earlier try lives that has no pane any more (G5).
+    fn outlived(&self, session: &str, token: &Token, launches: &[Launch]) -> bool {
+        let found = self.server.as_ref().and_then(|server| server.session(session));
+        let found = found.filter(|found| found.token.as_ref() == Some(token));
+        let of = |launch: &&Launch| {
+            let paned =
+                found.is_some_and(|found| found.panes.iter().any(|pane| pane.token.as_ref() == Some(&launch.token)));
+            launch.again && !paned
+        };
+        let tokens: Vec<Token> = launches.iter().filter(of).map(|launch| launch.token.clone()).collect();
+        !self.kernel.marked(&tokens).is_empty()
+    }
+
+    fn terminate_first(&mut self, id: u64, tokens: &[Token]) -> Next {
+        let next = self.terminate(id, tokens);
+        if let Next::Go(after) = next { Next::Skip(OUTLIVED, after) } else { next }
     }
 
     fn kill_left(&mut self, id: u64) -> u32 {

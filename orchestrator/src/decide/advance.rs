@@ -176,8 +176,9 @@ fn launch(draft: &mut Draft<'_, '_>) -> bool {
         .filter_map(|index| draft.p.roles.get(*index))
         .map(|role| (role.pane.clone(), role.token.clone()))
         .collect();
-    mint_incarnations(draft, &wanting);
-    let launches: Vec<Launch> = wanting.iter().filter_map(|index| launch_of(&draft.p, *index)).collect();
+    let fresh = mint_incarnations(draft, &wanting);
+    let launch = |index: &usize| launch_of(&draft.p, *index, !fresh.contains(index));
+    let launches: Vec<Launch> = wanting.iter().filter_map(launch).collect();
     match draft.p.session.clone().filter(|session| session.is == SessionIs::Live) {
         Some(session) => {
             for ((index, (pane, old_token)), launch) in wanting.into_iter().zip(old).zip(launches) {
@@ -194,19 +195,19 @@ fn launch(draft: &mut Draft<'_, '_>) -> bool {
 }
 
 /// A new epoch and tokens for roles whose last incarnation is proved gone; one that was only asked for, with an
-/// unknown outcome, keeps its names and token and is settled by them (C12 to C14).
-fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) {
+/// unknown outcome, keeps its names and token and is settled by them (C12 to C14). Answers whose are new.
+fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) -> Vec<usize> {
     let fresh: Vec<usize> = wanting
         .iter()
         .copied()
         .filter(|index| draft.p.roles.get(*index).is_some_and(|role| role.state() != RoleState::Starting))
         .collect();
     if fresh.is_empty() {
-        return;
+        return fresh;
     }
     draft.p.epoch = draft.p.epoch.next();
     let epoch = draft.p.epoch;
-    for index in fresh {
+    for index in fresh.iter().copied() {
         let token = draft.token();
         if let Some(role) = draft.p.roles.get_mut(index) {
             role.epoch = epoch;
@@ -219,6 +220,7 @@ fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) {
         }
         draft.role_step(index, RoleEvent::Launched);
     }
+    fresh
 }
 
 /// The session to ask for: the one that was asked for already, or a new one.
@@ -241,7 +243,7 @@ pub(super) fn stderr_file(project: &Project, role: &Role) -> String {
     format!("logs/{}/{}.e{}.stderr", project.slug, role.name, role.epoch)
 }
 
-fn launch_of(project: &Project, index: usize) -> Option<Launch> {
+fn launch_of(project: &Project, index: usize, again: bool) -> Option<Launch> {
     let role = project.roles.get(index)?;
     let spec = project.role_spec(index)?;
     Some(Launch {
@@ -252,6 +254,7 @@ fn launch_of(project: &Project, index: usize) -> Option<Launch> {
         worktree: role.worktree.as_ref()?.path.clone(),
         claude_md: role.claude_md.clone()?,
         stderr: stderr_file(project, role),
+        again,
         argv: spec.command.clone(),
         env: spec.env.clone(),
     })

@@ -217,6 +217,9 @@ pub struct Launch {
     pub claude_md: Pin,
     /// The file that takes its standard error, relative to the installation.
     pub stderr: String,
+    /// Whether its token was asked for before, with an outcome that is unknown: what came of it is taken over, and
+    /// what of it has outlived its pane is ended before anything is started under that token again (G5).
+    pub again: bool,
     /// Its argument vector.
     #[serde(skip)]
     pub argv: Vec<String>,

@@ -121,7 +121,8 @@ impl Checker for Founded {
             if let Some(until) = self.unfit.get_mut(&(*project, role.clone())) {
                 until.get_or_insert(at);
             }
-        } else if let Fact::Serving { .. } = told.fact {
+        } else if let Fact::Serving { .. } | Fact::Unhindered { .. } = told.fact {
+            // What was seen while nothing could be written down is told when it can.
             self.serving = at;
         } else if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
             self.server_gone |= told.fact != Fact::ServerStopped;

@@ -308,6 +308,7 @@ impl<'a> Play<'a> {
             worktree: tree(role),
             claude_md: judge::pin_of(CLAUDE_MD.as_bytes()),
             stderr: self.stderr(role),
+            again: false,
             argv: self.stage.agent(),
             env: BTreeMap::new(),
         }

@@ -224,6 +224,7 @@ mod tests {
             worktree: "w".to_owned(),
             claude_md: Pin { size: 0, sha256: String::new() },
             stderr: "e".to_owned(),
+            again: false,
             argv: vec!["claude".to_owned()],
             env: BTreeMap::from([("TRACEPARENT".to_owned(), "the user's".to_owned())]),
         };

@@ -245,6 +245,13 @@ async fn ensure_session(
     let control = control(world, ordered).await?;
     let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
     let panes = panes.map_err(io)?;
+    // A session that an earlier try made may be gone again, and an agent of it may have outlived it.
+    if launches.iter().any(|launch| launch.again)
+        && !tmux::session_present(&control, session, &token.0).await.map_err(failed)?
+    {
+        let tokens: Vec<Token> = launches.iter().map(|launch| launch.token.clone()).collect();
+        remains::end(world, ordered, &tokens).await?;
+    }
     let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
         Created::New => false,
         Created::Adopted => true,
@@ -281,6 +288,9 @@ async fn respawn(
     let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     if let Some(up) = pane_up(launch, &there) {
         return Ok(Fact::AgentUp(up));
+    }
+    if launch.again {
+        remains::end(world, ordered, std::slice::from_ref(&launch.token)).await?;
     }
     // Of such a try the record knows only the new token; the pane then still carries an older one, whose processes
     // were proved gone before this was ordered.
