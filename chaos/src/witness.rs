@@ -79,6 +79,11 @@ pub enum Fact {
         /// Whose.
         incarnation: Incarnation,
     },
+    /// An agent wrote that it cannot do the work: that is proof enough of a failure, and it still lives.
+    GaveUp {
+        /// Whose.
+        incarnation: Incarnation,
+    },
     /// An agent is working on a report every so often no more: it hangs from here on.
     Hangs {
         /// Whose.

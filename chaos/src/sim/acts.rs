@@ -78,7 +78,10 @@ impl World {
                 }
             }
             Act::GiveUp => {
-                self.report(number, Report::Fail("the specification contradicts itself".to_owned()));
+                if self.report(number, Report::Fail("the specification contradicts itself".to_owned())) {
+                    let incarnation = self.agents[number].incarnation.clone();
+                    self.witness(Fact::GaveUp { incarnation });
+                }
                 self.plan(number, 100_000, Act::Exit(0));
             }
             Act::Exit(code) => {

@@ -79,12 +79,12 @@ impl Env for SimEnv {
             let tree = role.worktree.as_ref().filter(|tree| tree.ready && !over).map(|tree| tree.path.as_str());
             match tree {
                 None => drop(world.lives[self.life].trees.remove(&whose)),
-                // One that is watched stays watched, whatever became of it: the survey goes by its path.
-                Some(path) if world.lives[self.life].trees.get(&whose).is_some_and(|(known, ..)| known == path) => {}
                 Some(path) => {
-                    let there = world.disk.tree(path).filter(|tree| tree.there);
-                    let tree = (path.to_owned(), there.map_or(0, |tree| tree.inode), None);
-                    world.lives[self.life].trees.insert(whose, tree);
+                    let there = world.disk.tree(path).filter(|tree| tree.there).map_or(0, |tree| tree.inode);
+                    let known = world.lives[self.life].trees.get(&whose).filter(|(known, ..)| known == path);
+                    // What the survey found stays known; a directory that was made anew is watched anew.
+                    let seen = known.and_then(|(_, _, seen)| *seen);
+                    world.lives[self.life].trees.insert(whose, (path.to_owned(), there, seen));
                 }
             }
         }

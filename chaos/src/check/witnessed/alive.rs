@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The checker of S4.
 #[derive(Debug, Default)]
 pub(super) struct Alive {
-    /// Projects whose own agent has said that it cannot do the work: that is proof enough.
+    /// Projects whose own agent has written that it cannot do the work, as the world knows it: proof enough.
     given_up: BTreeSet<ProjectId>,
     living: BTreeMap<ProjectId, BTreeMap<ProcessId, RoleName>>,
     tally: Tally,
@@ -32,16 +32,13 @@ impl Checker for Alive {
             && let Some(living) = self.living.get_mut(&incarnation.project)
         {
             living.remove(process);
+        } else if let Fact::GaveUp { incarnation } = &told.fact {
+            self.given_up.insert(incarnation.project);
         }
     }
 
     fn observe(&mut self, entry: &Entry) {
         let Some(project) = entry.signal.project_id else { return };
-        if let What::AgentReported { kind, .. } = &entry.signal.what
-            && kind == "fail"
-        {
-            self.given_up.insert(project);
-        }
         let What::ProjectMoved { to, .. } = &entry.signal.what else { return };
         let living = self
             .living
@@ -71,6 +68,7 @@ mod tests {
         let born = || Past::new().running().born(1, 1, 7);
         assert_eq!(fails(born().gone(1, 1, 7)).is(Alive::default()), Is::Pass);
         assert_eq!(fails(born()).is(Alive::default()), Is::Fail);
+        assert_eq!(fails(born().gave_up(1, 1)).is(Alive::default()), Is::Pass, "its own word is proof enough");
         assert_eq!(fails(Past::new().running().born(2, 1, 8)).is(Alive::default()), Is::Pass, "another's agent");
     }
 }

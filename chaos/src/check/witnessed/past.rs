@@ -92,6 +92,10 @@ impl Past {
         self.fact(Fact::AgentGone { incarnation: whose(project, epoch), process: process(pid) })
     }
 
+    pub(super) fn gave_up(self, project: i64, epoch: u32) -> Self {
+        self.fact(Fact::GaveUp { incarnation: whose(project, epoch) })
+    }
+
     pub(super) fn started(self, pid: u32) -> Self {
         self.tell(What::AgentStarted { process: process(pid) })
     }

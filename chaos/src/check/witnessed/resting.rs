@@ -49,6 +49,7 @@ impl Checker for Resting {
             Fact::AgentBorn { incarnation, .. }
             | Fact::AgentGone { incarnation, .. }
             | Fact::Done { incarnation }
+            | Fact::GaveUp { incarnation }
             | Fact::Acknowledged { incarnation }
             | Fact::Hangs { incarnation } => Some(incarnation.project),
             Fact::Unfit { project, .. } | Fact::Fit { project, .. } | Fact::ChildGone { project, .. } => Some(*project),

@@ -282,7 +282,7 @@ pub static ALL: &[Bug] = &[
         name: "nothing_taken_down",
         what: "the session of a completed project stays",
         intended: "S14",
-        plant: |_| shared(NoCleanup),
+        plant: |_| shared(NoCleanup::default()),
         ..HALF_HOUR
     },
     Bug {

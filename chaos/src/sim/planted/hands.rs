@@ -70,12 +70,27 @@ impl Bend for NoReaping {
 }
 
 /// Nothing is taken down at the end.
-pub(super) struct NoCleanup;
+#[derive(Default)]
+pub(super) struct NoCleanup {
+    kept: Vec<Token>,
+}
 
 impl Bend for NoCleanup {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is done as it should be")]
     fn submit(&mut self, world: &mut World, life: usize, ordered: Ordered) -> Vec<Ordered> {
-        let Effect::EndSession { .. } = &ordered.effect else { return vec![ordered] };
-        answer(world, life, &ordered, Fact::SessionEnded);
+        // What stays would be found as a late creation and ended then; this bug does not do that either.
+        let fact = match &ordered.effect {
+            Effect::EndSession { token, tokens, .. } => {
+                self.kept.push(token.clone());
+                self.kept.extend(tokens.iter().cloned());
+                Fact::SessionEnded
+            }
+            Effect::EndRemains { tokens } if tokens.iter().any(|token| self.kept.contains(token)) => {
+                Fact::RemainsEnded { tokens: tokens.clone(), ended: 0 }
+            }
+            _ => return vec![ordered],
+        };
+        answer(world, life, &ordered, fact);
         Vec::new()
     }
 }
