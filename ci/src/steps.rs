@@ -40,7 +40,16 @@ pub(crate) const FULL: &[Step] = &[
         work: Work::Cargo(&[("RUSTDOCFLAGS", "-D warnings")], &["doc", "--quiet", "--workspace", "--no-deps"]),
     },
     Step { name: "benches", work: Work::Cargo(&[], &["bench", "--quiet", "-p", "benches", "--no-run"]) },
+    // Years of virtual operation under every checker; the seeds are fixed, so that a red run is red for everybody.
+    Step { name: "simulate", work: Work::Cargo(&[], &simulated(["--seeds", "0..20000"])) },
+    Step { name: "determinism", work: Work::Cargo(&[], &simulated(["--seeds=0..1000", "--check-determinism"])) },
 ];
+
+/// `orch-chaos run --mode sim` with two more arguments.
+const fn simulated(more: [&'static str; 2]) -> [&'static str; 13] {
+    let [one, two] = more;
+    ["run", "--quiet", "--release", "-p", "chaos", "--bin", "orch-chaos", "--", "run", "--mode", "sim", one, two]
+}
 
 /// Runs the steps of `plans` at `root`; says whether all of them passed.
 pub(crate) fn run(root: &Path, plans: &[&[Step]]) -> Result<bool> {

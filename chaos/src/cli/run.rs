@@ -148,7 +148,7 @@ fn dry(args: &RunArgs) -> Exit {
     };
     let kinds =
         if args.faults.is_empty() { draw::kinds() } else { args.faults.iter().map(|(kind, _)| *kind).collect() };
-    let duration_ms = args.duration.unwrap_or(sim::DURATION_MS);
+    let duration_ms = args.duration;
     show(&draw::draw(&draw::Request { seed, duration_ms, projects: args.projects, roles: args.roles, kinds }))
 }
 

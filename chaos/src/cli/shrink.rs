@@ -24,9 +24,9 @@ pub(super) struct ShrinkArgs {
     /// Shrink the schedule that this seed draws instead
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
-    /// How long the drawn schedule is
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = value::duration_ms, conflicts_with = "from")]
-    duration: u64,
+    /// How long the drawn schedule is [default: drawn too]
+    #[arg(long, value_name = "TIME", value_parser = value::duration_ms, conflicts_with = "from")]
+    duration: Option<u64>,
     /// The invariant to keep failing, such as S4 [default: the first that fails, in the order of the catalogue]
     #[arg(long, value_name = "ID", value_parser = invariant)]
     invariant: Option<&'static str>,

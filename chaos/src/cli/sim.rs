@@ -12,8 +12,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What a seed plays unless told otherwise, in virtual milliseconds.
-pub(super) const DURATION_MS: u64 = 1_800_000;
 /// Failing seeds that are written out; what is more is counted.
 const SHOWN_MAX: u64 = 20;
 
@@ -71,7 +69,7 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let campaign = Campaign {
         seeds,
-        duration_ms: asked.duration_ms.unwrap_or(DURATION_MS),
+        duration_ms: asked.duration_ms,
         projects: asked.projects,
         roles: asked.roles,
         kinds,
@@ -122,9 +120,7 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
 /// The arguments that make this campaign again, for one seed.
 fn again(campaign: &Campaign, asked: &Asked<'_>, seed: u64) -> String {
     let mut line = format!("orch-chaos run --mode sim --seed {seed}");
-    if campaign.duration_ms != DURATION_MS {
-        line.push_str(&format!(" --duration {}ms", campaign.duration_ms));
-    }
+    line.extend(campaign.duration_ms.map(|ms| format!(" --duration {ms}ms")));
     line.extend(campaign.projects.map(|projects| format!(" --projects {projects}")));
     line.extend(campaign.roles.map(|roles| format!(" --roles {roles}")));
     line.extend(asked.faults.iter().map(|(kind, _)| format!(" --fault {kind}")));
@@ -177,7 +173,7 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     });
     let mut args: Vec<String> = ["run", "--mode", "sim", "--fingerprint"].map(ToOwned::to_owned).to_vec();
     args.push(format!("--seeds={}..{}", campaign.seeds.start, campaign.seeds.end));
-    args.push(format!("--duration={}ms", campaign.duration_ms));
+    args.extend(campaign.duration_ms.map(|ms| format!("--duration={ms}ms")));
     args.extend(campaign.projects.map(|projects| format!("--projects={projects}")));
     args.extend(campaign.roles.map(|roles| format!("--roles={roles}")));
     args.extend(asked.faults.iter().map(|(kind, _)| format!("--fault={kind}")));

@@ -20,8 +20,8 @@ use std::sync::mpsc;
 pub struct Campaign {
     /// The seeds.
     pub seeds: Range<u64>,
-    /// How long each is, in virtual milliseconds.
-    pub duration_ms: u64,
+    /// How long each is, in virtual milliseconds; drawn if none.
+    pub duration_ms: Option<u64>,
     /// How many projects each has; drawn if none.
     pub projects: Option<u32>,
     /// How many roles each of them has; drawn if none.

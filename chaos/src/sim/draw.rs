@@ -12,8 +12,9 @@ use crate::seed::{Seed, Stream};
 pub struct Request {
     /// The seed.
     pub seed: Seed,
-    /// How long, in virtual milliseconds.
-    pub duration_ms: u64,
+    /// How long, in virtual milliseconds; drawn if none: half an hour, and now and then long enough for a breaker to
+    /// half-open.
+    pub duration_ms: Option<u64>,
     /// How many projects; drawn if none.
     pub projects: Option<u32>,
     /// How many roles each; drawn if none.
@@ -24,6 +25,17 @@ pub struct Request {
 
 /// Part of the run after the last fault, in per cent: the world is healed, and everything must come to its end.
 const QUIET_PERCENT: u64 = 40;
+/// The part of the run in which faults come, in per cent.
+const FAULTS_PERCENT: u64 = 30;
+/// How long a seed plays unless told otherwise ...
+const DURATION_MS: u64 = 1_800_000;
+/// ... and how long one in so many does: past the hour after which a breaker half-opens.
+const LONG_MS: u64 = 10_800_000;
+const LONG_ONE_IN: u64 = 60;
+/// How close together faults come that come close together: within a call, a recovery, a sweep, a back-off.
+const GAPS_MS: &[u64] = &[10, 50, 300, 3_000, 20_000];
+/// What lasts for long lasts at most so much longer than a minute: past the time after which projects wait for a person.
+const LASTS_MS_MAX: u64 = 840_000;
 /// One seed in so many has no faults at all: what is reported there is a false alarm.
 const FAULT_FREE: u64 = 8;
 /// Entries of the journal after which rare orders of events begin.
@@ -54,12 +66,14 @@ pub fn draw(request: &Request) -> Schedule {
     let mut stream = request.seed.stream("sim.swarm");
     let projects = request.projects.unwrap_or_else(|| small(&mut stream, 1, 6));
     let roles = request.roles.unwrap_or_else(|| small(&mut stream, 1, 3));
-    let control_ms = request.duration_ms * QUIET_PERCENT / 100;
+    let long = request.seed.stream("sim.length").below(LONG_ONE_IN) == 0;
+    let duration_ms = request.duration_ms.unwrap_or(if long { LONG_MS } else { DURATION_MS });
+    let control_ms = duration_ms * QUIET_PERCENT / 100;
     let mut schedule = Schedule {
         version: VERSION,
         seed: request.seed,
         mode: Mode::Sim,
-        duration_ms: request.duration_ms,
+        duration_ms,
         control_ms,
         projects,
         roles,
@@ -74,20 +88,28 @@ pub fn draw(request: &Request) -> Schedule {
     let weights: Vec<u32> = request.kinds.iter().map(|_| weight(&mut stream)).collect();
     let most = u64::from(projects) * 4 + 2;
     let count = 1 + stream.below(most);
-    let end = request.duration_ms - control_ms;
+    // Most projects are over by then: what comes later finds nothing to break.
+    let end = duration_ms * FAULTS_PERCENT / 100;
     for _ in 0..count {
         let Some(place) = stream.weighted(&weights) else { break };
         let kind = request.kinds[place];
         // Half of the faults come close together, since most bugs need two that meet.
         let at_ms = match schedule.faults.last() {
-            Some(last) if stream.below(2) == 0 => (last.at_ms + stream.below(3_000)).min(end),
+            Some(last) if stream.below(2) == 0 => {
+                let apart = GAPS_MS[stream.index(GAPS_MS.len())];
+                (last.at_ms + stream.below(apart)).min(end)
+            }
             Some(_) | None => 500 + stream.below(end.saturating_sub(500)),
         };
         let on_event = (stream.below(4) == 0).then(|| MOMENTS[stream.index(MOMENTS.len())].to_owned());
         let project = u32::try_from(stream.below(u64::from(projects))).unwrap_or(0);
         let drawn = u32::try_from(stream.below(u64::from(roles))).unwrap_or(0);
         let victim = (kind == Kind::StderrNull).then(|| if stream.below(2) == 0 { Victim::Agent } else { Victim::Git });
-        let for_ms = (stream.below(2) == 0).then(|| 200 + stream.below(45_000));
+        let for_ms = match stream.below(8) {
+            0..4 => None,
+            4..7 => Some(200 + stream.below(45_000)),
+            _ => Some(60_000 + stream.below(LASTS_MS_MAX)),
+        };
         let params = Params { victim, for_ms };
         let hits_role = kind.entry().hits_role && victim != Some(Victim::Git);
         let role = hits_role.then_some(drawn);
@@ -114,7 +136,7 @@ mod tests {
     use super::*;
 
     fn request(seed: u64) -> Request {
-        Request { seed: Seed(seed), duration_ms: 1_800_000, projects: None, roles: None, kinds: kinds() }
+        Request { seed: Seed(seed), duration_ms: None, projects: None, roles: None, kinds: kinds() }
     }
 
     #[test]

@@ -282,7 +282,7 @@ mod tests {
     fn drawn(faults: usize, holds: &[Kind]) -> Schedule {
         let request = |seed| {
             let seed = Seed(seed);
-            draw(&Request { seed, duration_ms: 1_800_000, projects: None, roles: None, kinds: kinds() })
+            draw(&Request { seed, duration_ms: Some(1_800_000), projects: None, roles: None, kinds: kinds() })
         };
         let has = |schedule: &Schedule| holds.iter().all(|kind| schedule.kinds().contains(kind));
         (0..5_000).map(request).find(|found| found.faults.len() >= faults && has(found)).expect("one of 5000 seeds")

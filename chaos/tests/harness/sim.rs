@@ -8,8 +8,7 @@ use orchestrator::domain::limits::Policy;
 use std::collections::BTreeMap;
 
 fn plan(seed: u64) -> Plan {
-    let request =
-        Request { seed: Seed(seed), duration_ms: 1_800_000, projects: None, roles: None, kinds: draw::kinds() };
+    let request = Request { seed: Seed(seed), duration_ms: None, projects: None, roles: None, kinds: draw::kinds() };
     Plan {
         schedule: draw::draw(&request),
         manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },

@@ -100,7 +100,7 @@ fn plan(schedule: Schedule) -> Plan {
 fn schedule(bug: &Bug, seed: u64) -> Schedule {
     let kinds = if bug.kinds.is_empty() { draw::kinds() } else { bug.kinds.to_vec() };
     let (projects, roles) = (bug.projects, bug.roles);
-    draw::draw(&Request { seed: Seed(seed), duration_ms: bug.minutes * 60_000, projects, roles, kinds })
+    draw::draw(&Request { seed: Seed(seed), duration_ms: Some(bug.minutes * 60_000), projects, roles, kinds })
 }
 
 fn play(schedule: &Schedule, bend: Option<BendRef>) -> (Outcome, u64) {
@@ -253,7 +253,8 @@ pub(super) fn play_with(
 
 /// One play without any bug, under these checkers.
 pub(super) fn free(checkers: Vec<Box<dyn Checker>>) -> Outcome {
-    let request = Request { seed: Seed(0), duration_ms: 600_000, projects: Some(1), roles: Some(1), kinds: Vec::new() };
+    let request =
+        Request { seed: Seed(0), duration_ms: Some(600_000), projects: Some(1), roles: Some(1), kinds: Vec::new() };
     match Sim::new(plan(draw::draw(&request))) {
         Ok(sim) => sim.play(checkers),
         Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
