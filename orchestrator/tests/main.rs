@@ -1,5 +1,7 @@
 //! Everything that is tested through the public face, in one binary.
 
+mod adopted;
+mod again;
 mod audit;
 mod batch;
 mod breaker;
@@ -18,5 +20,6 @@ mod states;
 mod store_contract;
 mod store_trouble;
 mod strangers;
+mod survey;
 mod time;
 mod tmux_trouble;

@@ -331,7 +331,7 @@ impl World {
         }
     }
 
-    fn panes(&self) -> Vec<PaneSeen> {
+    pub(crate) fn panes(&self) -> Vec<PaneSeen> {
         let seen = |agent: &Agent| {
             let (session, token) = self.sessions.get_key_value(&agent.session)?;
             (agent.end != PaneEnd::Gone).then(|| PaneSeen {

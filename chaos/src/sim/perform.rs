@@ -239,7 +239,7 @@ impl World {
     }
 
     fn create_session(&mut self, id: u64, ordered: &Ordered, name: &str, token: &Token, launches: &[Launch]) -> Next {
-        let Some(server) = &mut self.server else { return refused(ordered, "no server running") };
+        let Some(server) = &mut self.server else { return connection_lost(ordered) };
         match server.session(name) {
             Some(found) if found.token.as_ref() != Some(token) => {
                 let message = format!("a session named {name} exists and is not ours");
@@ -318,9 +318,7 @@ impl World {
     }
 
     fn session_up(&mut self, id: u64, ordered: &Ordered, launches: &[Launch]) -> Next {
-        let Some(server) = &self.server else {
-            return connection_lost(ordered);
-        };
+        let Some(server) = &self.server else { return connection_lost(ordered) };
         let (answers, seen) = (server.id, server.list());
         let up = |launch: &Launch| {
             let pane = seen.iter().find(|pane| pane.role_token.as_ref() == Some(&launch.token))?;
@@ -340,7 +338,7 @@ impl World {
         old: Option<&Token>,
         launch: &Launch,
     ) -> Next {
-        let Some(server) = &self.server else { return refused(ordered, "no server running") };
+        let Some(server) = &self.server else { return connection_lost(ordered) };
         let Some(found) = server.session(session) else { return refused(ordered, "can't find session") };
         if let Some(there) = found.panes.iter().find(|pane| pane.token.as_ref() == Some(&launch.token)) {
             let process = if there.end.is_some() { None } else { Some(there.process) };

@@ -156,11 +156,16 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_se
         }
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
-        if role.busy.is_some() || !(role.state().is_live() || role.state() == RoleState::Done) {
+        if !(role.state().is_live() || role.state() == RoleState::Done) {
             continue;
         }
         let sound = by_role.get(token.0.as_str()).is_some_and(|pane| !pane.dead && pane.pid == process.pid);
-        if !sound {
+        // Who is being ended is taken over by nobody.
+        let ended = draft.p.state().is_terminal() || draft.p.stale.contains(token);
+        let (busy, adopted) = (role.busy.is_some(), draft.fleet().inherited.contains(&process));
+        if sound && adopted && !ended {
+            draft.tell_role(index, What::AgentAdopted { process });
+        } else if !sound && !busy {
             collect(draft, index, Some(process));
         }
     }

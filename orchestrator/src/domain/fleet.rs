@@ -76,6 +76,9 @@ pub struct Fleet {
     pub retired: BTreeMap<Token, Retired>,
     /// What was created late, by its token. Memory only.
     pub late: BTreeMap<Token, Late>,
+    /// Processes of agents that the store knew when this process started and of which it has told nothing yet: neither
+    /// that they are adopted nor that they died (G12). Memory only.
+    pub inherited: BTreeSet<ProcessId>,
     /// When each project's breaker opened last, as far as that still counts for the fleet's breaker.
     pub openings: BTreeMap<ProjectId, Timestamp>,
     /// Whether the fleet's breaker is open: no queued project is admitted.
@@ -178,6 +181,11 @@ impl Fleet {
         self.projects.values().map(AsRef::as_ref)
     }
 
+    /// The process of every agent that is known to have one.
+    pub fn agents(&self) -> impl Iterator<Item = ProcessId> {
+        self.projects().flat_map(|project| &project.roles).filter_map(|role| role.process)
+    }
+
     /// Projects that take a slot.
     #[must_use]
     pub fn active(&self) -> u32 {
@@ -251,6 +259,9 @@ impl Fleet {
             // Whoever starts knows nothing of tmux until it has answered.
             (What::OrchestratorStarted { .. }, _) => {
                 self.unknown_since.get_or_insert(at);
+            }
+            (What::AgentAdopted { process } | What::AgentDied { process, .. }, _) => {
+                self.inherited.remove(process);
             }
             _ => {}
         }

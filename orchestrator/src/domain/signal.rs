@@ -145,7 +145,8 @@ pub enum What {
         /// Which process.
         process: ProcessId,
     },
-    /// An agent that ran already was taken over after a restart.
+    /// An agent that ran already was taken over by its token: found by a launch that was tried again, or, after a start
+    /// of the orchestrator, on its pane with the process that the record names (G12).
     AgentAdopted {
         /// Which process.
         process: ProcessId,

@@ -87,6 +87,7 @@ impl<E: Env> Core<E> {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
             core.turn(first.into_iter().map(happened).collect())?;
         }
+        core.fleet.inherited = core.fleet.agents().collect();
         for project in core.fleet.projects() {
             core.env.watch(project);
         }
@@ -128,7 +129,7 @@ impl<E: Env> Core<E> {
         let mut all = std::mem::take(&mut self.untold);
         all.extend(drained);
         let lost = all.iter().rev().find(|happened| matches!(happened.event, Event::TmuxLost { .. })).cloned();
-        let sight = self.fleet.tmux.clone();
+        let (sight, inherited) = (self.fleet.tmux.clone(), self.fleet.inherited.clone());
         let told = self.decided(all);
         if let Err(error) = &told {
             self.distrusted = true;
@@ -137,7 +138,8 @@ impl<E: Env> Core<E> {
             if self.fleet.tmux == Tmux::Unknown {
                 self.untold.extend(lost);
             }
-            self.fleet.tmux = sight;
+            // Who was adopted in it is adopted in the next.
+            (self.fleet.tmux, self.fleet.inherited) = (sight, inherited);
             if matches!(error, StoreError::Conflict(_)) {
                 // The store works, memory was wrong.
                 self.recover()?;
@@ -335,6 +337,7 @@ impl<E: Env> Core<E> {
         fleet.tmux = tmux;
         fleet.last_server = last_server;
         fleet.strays = std::mem::take(&mut self.fleet.strays);
+        fleet.inherited = std::mem::take(&mut self.fleet.inherited);
         // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
         fleet.next_effect = fleet.next_effect.max(next);
         self.fleet = fleet;

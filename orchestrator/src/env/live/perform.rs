@@ -245,12 +245,12 @@ async fn ensure_session(
     let control = control(world, ordered).await?;
     let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
     let panes = panes.map_err(io)?;
-    // A session that an earlier try made may be gone again, and an agent of it may have outlived it.
-    if launches.iter().any(|launch| launch.again)
-        && !tmux::session_present(&control, session, &token.0).await.map_err(failed)?
-    {
-        let tokens: Vec<Token> = launches.iter().map(|launch| launch.token.clone()).collect();
-        remains::end(world, ordered, &tokens).await?;
+    if launches.iter().any(|launch| launch.again) {
+        let there = tmux::list_panes(&control).await.map_err(failed)?;
+        let outlived = without_pane(session, token, launches, &there);
+        if !outlived.is_empty() {
+            remains::end(world, ordered, &outlived).await?;
+        }
     }
     let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
         Created::New => false,
@@ -265,6 +265,15 @@ async fn ensure_session(
     let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen)).collect();
     let server = control.server();
     Ok(Fact::SessionUp { adopted, panes, server: ProcessId { pid: server.pid, start: server.start } })
+}
+
+/// The tokens of those that were asked for before and have no pane in their session: what an earlier try has started
+/// may be gone again, pane or session, and its agent may have outlived that (G5).
+fn without_pane(session: &str, token: &Token, launches: &[Launch], there: &[Pane]) -> Vec<Token> {
+    let ours: Vec<&Pane> =
+        there.iter().filter(|pane| pane.session == session && pane.session_token.as_ref() == Some(&token.0)).collect();
+    let paned = |launch: &Launch| ours.iter().any(|pane| pane.role_token.as_ref() == Some(&launch.token.0));
+    launches.iter().filter(|launch| launch.again && !paned(launch)).map(|launch| launch.token.clone()).collect()
 }
 
 fn pane_up(launch: &Launch, seen: &[Pane]) -> Option<PaneUp> {
