@@ -50,9 +50,11 @@ fn backoff_starts_at_once_doubles_and_is_capped() {
     assert_eq!(backoff(0, &policy, &mut rng), Span(0));
     for made in 1..60 {
         let bound = Span::from_secs((10_u64 << (made - 1).min(32)).min(300));
-        for _ in 0..50 {
-            assert!(backoff(made, &policy, &mut rng) <= bound, "after {made} attempts");
-        }
+        let drawn: Vec<Span> = (0..50).map(|_| backoff(made, &policy, &mut rng)).collect();
+        assert!(drawn.iter().all(|delay| *delay <= bound), "after {made} attempts");
+        // Full jitter: the draws spread over the whole of it, so that there is a delay and no two retry in step.
+        assert!(drawn.iter().any(|delay| delay.0 > bound.0 / 4 * 3), "after {made} attempts: {drawn:?}");
+        assert!(drawn.iter().any(|delay| delay.0 < bound.0 / 4), "after {made} attempts: {drawn:?}");
     }
 }
 

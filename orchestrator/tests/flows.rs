@@ -1,8 +1,8 @@
 //! What the core does about each thing that can go wrong, told as short stories: the states a project passes
 //! through, and what it must never do on the way.
 
-use crate::scripted::Story;
-use orchestrator::domain::event::{Event, Happened, LeftAlone, PaneEnd, Report, Source};
+use crate::scripted::{SERVER, Story};
+use orchestrator::domain::event::{Event, Happened, LeftAlone, PaneEnd, PaneSeen, Report, Source};
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
 use orchestrator::domain::id::{Epoch, ProjectId, RoleName, Token};
 use orchestrator::domain::limits::Policy;
@@ -177,6 +177,44 @@ fn a_death_that_no_event_told_is_found_by_the_sweep() {
     let swept = |what: &What| matches!(what, What::AgentDied { detected_by: Source::Sweep, expected: false, .. });
     assert_eq!(count(&story, swept), 1);
     assert_eq!(launched(&story, "tester"), 2);
+}
+
+#[test]
+fn a_list_that_lacks_a_live_agent_is_looked_into_and_fails_nobody() {
+    let mut story = running();
+    let alarms = story.told.len();
+    let session = story.core.env().sessions.iter().next().map(|(name, token)| (name.clone(), token.clone()));
+    let (session, token) = session.expect("its session");
+    // What tmux can show of a live agent and is no proof of its death: a pane that it lost sight of (T13), or none.
+    let tester = story.core.env().agent("tester").clone();
+    let seen = PaneSeen {
+        pane: tester.pane,
+        pid: tester.process.pid,
+        dead: true,
+        session,
+        session_token: Some(token),
+        role_token: Some(tester.launch.token),
+    };
+    let listed = Event::PanesListed { server: SERVER, panes: vec![seen] };
+    story.core.env().push(SECOND, Source::Sweep, listed);
+    story.run(SECOND * 2);
+    assert_eq!((role(&story, "developer"), role(&story, "tester")), (RoleState::Ready, RoleState::Ready));
+    let told: Vec<_> = story.told[alarms..].iter().map(|entry| &entry.signal.what).collect();
+    assert!(told.is_empty(), "both live, and that was asked: {told:?}");
+    assert_eq!(story.core.env().names.iter().filter(|name| **name == "collect").count(), 2);
+}
+
+#[test]
+fn whoever_lives_is_watched_again_by_the_next_orchestrator() {
+    let mut story = running();
+    let live: Vec<_> = ["developer", "tester"].map(|name| story.core.env().agent(name).process).into();
+    story.core.env().watched.clear();
+    // Nothing is committed before the first turn: the watches must not wait for a reason to write.
+    story.restart(Policy::default());
+    assert_eq!(story.core.env().watched.iter().copied().collect::<Vec<_>>(), live);
+    let alive = |name: &str, story: &mut Story| story.core.env().agent(name).alive;
+    assert!(alive("developer", &mut story) && alive("tester", &mut story), "a restart ends nobody");
+    assert_eq!((launched(&story, "developer"), launched(&story, "tester")), (1, 1));
 }
 
 #[test]

@@ -84,3 +84,53 @@ fn the_database_refuses_what_next_does_not_mint() {
         "CHECK",
     );
 }
+
+/// What else keeps a row from lying: each CHECK and index is asked by a statement that every other guard lets pass.
+#[test]
+fn a_row_that_contradicts_itself_is_refused_even_with_its_event() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let path = home.path().join("orch.db");
+    let mut store = Store::open(&path, Mode::Create).expect("a store");
+    store.set_installation("0042").expect("a mark");
+    let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+    store.enqueue(&spec("Contradiction", &["developer", "tester"]), &now).expect("accepted");
+    drop(store);
+    let shell = Connection::open(&path).expect("a connection");
+    let refused = |sql: &str, why: &str| {
+        let error = shell.execute_batch(sql).expect_err(sql).to_string();
+        assert!(error.contains(why), "{sql}: {error}");
+    };
+    // A move together with its event: only what is wrong with the row itself is left to refuse.
+    let moving = |from: &str, to: &str| {
+        format!(
+            "INSERT INTO event (seq, at_us, wall_us, project_id, event, body)
+             SELECT max(seq) + 1, 1, 1, 1, 'project_moved', json_object('from', '{from}', 'to', '{to}') FROM event;
+             UPDATE project SET state = '{to}', moved_seq = (SELECT max(seq) FROM event)"
+        )
+    };
+    refused(&moving("queued", "running"), "G9: illegal move of a project");
+    refused(&moving("queued", "failed"), "last_failure IS NOT NULL");
+    shell.execute_batch(&moving("queued", "provisioning")).expect("a legal move with its event");
+    refused(&moving("provisioning", "launching"), "session_name IS NOT NULL");
+    refused("UPDATE project SET reason = 'needs_operator'", "needs_operator");
+    refused(&format!("UPDATE role SET token = '{}'", "a".repeat(32)), "UNIQUE");
+    refused(
+        "INSERT INTO project (title, slug, priority, spec, state, enqueued_us, state_us, breaker)
+         VALUES ('x', 'x', 0, '{}', 'completed', 1, 1, '{}')",
+        "G9: a project is born queued",
+    );
+    refused(
+        "INSERT INTO role (project_id, ordinal, name, state) VALUES (1, 9, 'late', 'dead')",
+        "G9: a role is born absent",
+    );
+    let evidence = |argv: &str, state: &str, stderr: &str| {
+        format!(
+            "INSERT INTO failure VALUES (1, 1, NULL, 'run', 'io', 'orch', '{argv}', NULL, 'reason', 'why', '{state}',
+                                         {stderr}, '', 0, 0.5)"
+        )
+    };
+    refused(&evidence("[]", "null", "NULL"), "json_array_length");
+    refused(&evidence("[\"x\"]", "text", "NULL"), "stderr_state");
+    refused(&evidence("[\"x\"]", "text", "''"), "stderr_state");
+    refused(&evidence("[\"x\"]", "null", "'words'"), "stderr_state");
+}

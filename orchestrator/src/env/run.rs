@@ -445,11 +445,13 @@ mod tests {
     #[tokio::test]
     async fn the_deadline_ends_the_whole_group() {
         let script = "echo begun >&2; sleep 300 & echo $$ $!; sleep 300";
+        let begun = Instant::now();
         let failure = run(Run { deadline: Duration::from_millis(500), ..sh(script) }).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::TimedOut);
         assert_eq!(failure.ending, Ending::DeadlinePassed(Span::from_millis(500)));
         assert_eq!(failure.stderr, Stderr::Text("begun\n".to_owned()));
         all_gone(&failure.stdout_tail).await;
+        assert!(begun.elapsed() < Duration::from_secs(15), "it says so, and did not wait for it");
         // A stopped program is no exception.
         let stopped = run(Run { deadline: Duration::from_millis(300), ..sh("kill -STOP $$") }).await.unwrap_err();
         assert_eq!((stopped.kind, stopped.stderr), (FailureKind::TimedOut, Stderr::Empty));
