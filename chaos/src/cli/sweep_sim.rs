@@ -85,8 +85,7 @@ fn text(swept: &Swept) -> String {
         ("pairs", Figures::of(swept.pairs.iter().map(|one| &one.judged))),
         ("points", Figures::of(swept.points.iter().map(|one| &one.judged))),
     ] {
-        let Figures { all, equal, differ, not_reached } = figures;
-        let _ = writeln!(text, "{name:<7} {all:>5}: {equal} equal, {differ} differ, {not_reached} not reached");
+        let _ = writeln!(text, "{name:<7} {figures}");
     }
     text
 }

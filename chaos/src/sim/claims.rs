@@ -10,10 +10,10 @@ use orchestrator::domain::state::{ProjectState, RoleState, SuspendReason};
 use std::collections::BTreeMap;
 
 /// What the database says, row by row and as a whole.
-pub(super) fn of(bank: &mut Bank) -> Claims {
+pub(super) fn of(bank: &mut Bank, policy: &Policy) -> Claims {
     let rows = bank.client.project_rows(None).unwrap_or_default();
     let breakers = rows.iter().map(|row| (row.id, row.breaker.clone())).collect();
-    let audited = bank.client.audit(&Policy::default()).map(|audited| {
+    let audited = bank.client.audit(policy).map(|audited| {
         let wrong = audited.into_iter().filter(|one| one.violations > 0);
         wrong.map(|one| format!("{}: {} ({} times not)", one.id, one.holds, one.violations)).collect()
     });

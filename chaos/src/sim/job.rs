@@ -137,6 +137,8 @@ impl World {
             }
             if struck == Some(Side::Before) {
                 self.points.struck = Some(life);
+                // It never happens: a message that had not been read goes with who sent it. A git goes on by itself.
+                self.jobs.retain(|other, job| *other != id || job.git.is_some());
                 return;
             }
             if stage == 0 {

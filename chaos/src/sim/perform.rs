@@ -346,8 +346,10 @@ impl World {
             return Next::Over(Ok(Done::AgentUp(up)));
         }
         let same = found.panes.iter().find(|there| Some(there.id.as_str()) == pane).cloned();
+        // Of an earlier try the record knows only the new token; the pane then still carries an older one.
+        let tried = old == Some(&launch.token);
         let id = match same {
-            Some(there) if there.token.as_ref() == old => {
+            Some(there) if tried || there.token.as_ref() == old => {
                 if there.end.is_none() {
                     self.end(there.process, None, Some(9));
                 }

@@ -11,7 +11,7 @@ impl Sim {
     pub(super) fn judge(&mut self, checkers: &mut [Box<dyn Checker>]) {
         let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
         let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
-        let claims = claims::of(&mut self.bank);
+        let claims = claims::of(&mut self.bank, &self.plan.policy);
         let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
         for checker in checkers {
             let (id, title) = (checker.id(), checker.title());

@@ -19,7 +19,15 @@ struct Counted {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     projects: BTreeMap<ProjectId, Counted>,
+    policy: Policy,
     tally: Tally,
+}
+
+impl Kept {
+    /// For an installation with that policy.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
 }
 
 impl Checker for Kept {
@@ -49,7 +57,7 @@ impl Checker for Kept {
     }
 
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
-        let window = Policy::default().breaker_window();
+        let window = self.policy.breaker_window();
         for (project, breaker) in &evidence.claims.breakers {
             let counted = self.projects.entry(*project).or_default();
             let was = counted.state;
@@ -60,7 +68,7 @@ impl Checker for Kept {
             let made: Vec<_> = counted.attempts.iter().filter(|at| ended.since(**at) < window).collect();
             let kept = breaker.attempts.iter().filter(|at| ended.since(**at) < window).count();
             // A breaker remembers no more attempts than its budget.
-            let due = made.len().min(Policy::default().breaker_max as usize);
+            let due = made.len().min(self.policy.breaker_max as usize);
             self.tally.check(kept >= due, || {
                 format!("project {project} made {} recoveries within the window, its row knows of {kept}", made.len())
             });

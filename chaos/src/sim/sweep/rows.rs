@@ -50,8 +50,8 @@ pub enum Due {
 pub enum Way {
     /// In a scenario, after what builds the situation.
     Sim(Scenario, &'static [(Spot, Hit)], Spot),
-    /// Not in simulation: why, and which test holds it.
-    Elsewhere(&'static str),
+    /// Not in simulation: why, and which test covers it, as `file::test`.
+    Elsewhere(&'static str, &'static str),
 }
 
 /// One row.
@@ -89,8 +89,8 @@ const fn built(
     Row { id, title, way: Way::Sim(Scenario::Recovers, setup, spot), due }
 }
 
-const fn elsewhere(id: &'static str, title: &'static str, why: &'static str) -> Row {
-    Row { id, title, way: Way::Elsewhere(why), due: &[] }
+const fn elsewhere(id: &'static str, title: &'static str, why: &'static str, test: &'static str) -> Row {
+    Row { id, title, way: Way::Elsewhere(why, test), due: &[] }
 }
 
 use Due::{Again, Exactly, NoLess, NotAgain, Same, SameAgents, SameSessions};
@@ -193,7 +193,8 @@ pub const ROWS: [Row; 46] = [
     elsewhere(
         "C28",
         "worktree parked half",
-        "no worktree is parked in simulation: env::git, parking_that_was_cut_short_is_finished",
+        "no worktree is parked in simulation",
+        "orchestrator/src/env/git/mod.rs::parking_that_was_cut_short_is_finished",
     ),
     row(
         "C29",
@@ -243,10 +244,21 @@ pub const ROWS: [Row; 46] = [
     elsewhere(
         "C38",
         "schema migration",
-        "files only: store::migrate, a_migration_that_crashes_or_fails_half_way_leaves_the_old_version_whole",
+        "files only",
+        "orchestrator/src/store/migrate.rs::a_migration_that_crashes_or_fails_half_way_leaves_the_old_version_whole",
     ),
-    elsewhere("C39", "checkpoint, backup", "files only: the tests of store::backup"),
-    elsewhere("C40", "log rotation, metrics", "files and sockets only: the tests of telemetry::sink"),
+    elsewhere(
+        "C39",
+        "checkpoint, backup",
+        "files only",
+        "orchestrator/src/store/backup.rs::what_an_interrupted_backup_left_is_removed_and_nothing_else",
+    ),
+    elsewhere(
+        "C40",
+        "log rotation, metrics",
+        "files and sockets only",
+        "orchestrator/src/telemetry/sink.rs::a_full_log_is_set_aside_and_the_numbers_go_on",
+    ),
     built(
         "C41",
         "asked to stop, then killed",
@@ -275,10 +287,18 @@ pub const ROWS: [Row; 46] = [
         after(Commit("orchestrator_away")),
         &[Same("agent_died"), SameAgents],
     ),
-    built("C45", "disk full at a commit", &[(RUNS, Hit::NoSpace)], before(Commit("refused")), &[SameAgents]),
+    // The second that is refused: the first is the one at which the disk became full.
+    built(
+        "C45",
+        "disk full at a commit",
+        &[(RUNS, Hit::NoSpace)],
+        Spot { nth: 2, ..before(Commit("refused")) },
+        &[SameAgents],
+    ),
     elsewhere(
         "C46",
         "an older backup put in place",
-        "one database, never exchanged: orchestrator/tests/older_store.rs",
+        "one database, never exchanged",
+        "orchestrator/tests/older_store.rs::a_backup_put_in_place_while_nobody_served_is_noticed_at_the_start",
     ),
 ];

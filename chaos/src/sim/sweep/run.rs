@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// "Every time" ends here: a fault that never stops leaves nothing to compare.
 const TIMES_MAX: usize = 3;
+/// So many commits what finds nothing to hit is put off at most: more than there are in the 30 s that a hit lasts.
+const LATER_MAX: u64 = 64;
 
 /// What a case came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +26,8 @@ pub enum Judged {
     Differs(Vec<String>),
     /// Its moment did not come, or there was nothing to hit.
     NotReached(String),
+    /// It cannot be played here; that test covers the row by itself.
+    Covered(&'static str),
 }
 
 /// A row under a fault.
@@ -37,6 +41,9 @@ pub struct Case {
     pub every: bool,
     /// How often it hit.
     pub times: usize,
+    /// Whether there was nothing to hit at the moment itself: then it hit at the first commit after it at which there
+    /// was something.
+    pub put_off: bool,
     /// What it came to.
     pub judged: Judged,
 }
@@ -72,6 +79,8 @@ pub struct Figures {
     pub differ: usize,
     /// Those whose moment was not reached.
     pub not_reached: usize,
+    /// Those that cannot be played here, and are covered by a test.
+    pub covered: usize,
 }
 
 /// What a sweep found.
@@ -85,6 +94,13 @@ pub struct Swept {
     pub points: Vec<Found>,
 }
 
+impl std::fmt::Display for Figures {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { all, equal, differ, not_reached, covered } = self;
+        write!(out, "{all:>5}: {equal} equal, {differ} differ, {not_reached} not reached, {covered} covered elsewhere")
+    }
+}
+
 impl Figures {
     /// Counts.
     #[must_use]
@@ -96,6 +112,7 @@ impl Figures {
                 Judged::Equal => figures.equal += 1,
                 Judged::Differs(_) => figures.differ += 1,
                 Judged::NotReached(_) => figures.not_reached += 1,
+                Judged::Covered(_) => figures.covered += 1,
             }
         }
         figures
@@ -210,6 +227,21 @@ impl Course {
         Ok(())
     }
 
+    /// Lets what found nothing to hit strike at the next commit instead, and the next, until it hits something.
+    fn put_off(&mut self, hit: Hit, took: usize) -> bool {
+        let Some(last) = self.strikes.last().copied() else { return false };
+        let (commits, _) = self.played.log.place(last.at);
+        for later in 1..=LATER_MAX {
+            self.strikes.pop();
+            self.strikes.push(Strike { at: At::Commit(commits + later), ..last });
+            self.played = play(self.scenario, &self.strikes);
+            if self.took(hit) > took {
+                return true;
+            }
+        }
+        false
+    }
+
     /// How often this has hit something.
     fn took(&self, hit: Hit) -> usize {
         self.played.log.suffered.iter().filter(|(one, took)| *one == hit && *took).count()
@@ -250,7 +282,6 @@ fn judge(found: Vec<String>) -> Judged {
 
 /// Both cases of a row under one fault: once, and every time.
 fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2] {
-    let case = |every, times, judged| Case { row: row.id, fault: hit.name(), every, times, judged };
     let mut course = base.clone();
     let judged = |course: &Course, times: usize| {
         if course.took(hit) <= base.took(hit) {
@@ -263,9 +294,11 @@ fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2
         judge(found)
     };
     if !course.strike(spot, hit, spot.nth) {
-        let why = || Judged::NotReached(format!("{:?} does not come", spot.moment));
-        return [case(false, 0, why()), case(true, 0, why())];
+        let why = Judged::NotReached(format!("{:?} does not come", spot.moment));
+        return unplayed(row, hit, &why);
     }
+    let put_off = course.took(hit) <= base.took(hit) && course.put_off(hit, base.took(hit));
+    let case = |every, times, judged| Case { row: row.id, fault: hit.name(), every, times, put_off, judged };
     let once = case(false, 1, judged(&course, 1));
     let mut times = 1;
     while times < TIMES_MAX && course.strike(spot, hit, 1) {
@@ -274,14 +307,9 @@ fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2
     [once, case(true, times, judged(&course, times))]
 }
 
-fn elsewhere(row: &Row, hit: Hit, why: &str) -> [Case; 2] {
-    [false, true].map(|every| Case {
-        row: row.id,
-        fault: hit.name(),
-        every,
-        times: 0,
-        judged: Judged::NotReached(why.to_owned()),
-    })
+fn unplayed(row: &Row, hit: Hit, judged: &Judged) -> [Case; 2] {
+    let (row, fault) = (row.id, hit.name());
+    [false, true].map(|every| Case { row, fault, every, times: 0, put_off: false, judged: judged.clone() })
 }
 
 /// Every row that is asked for, under every fault that is, once and every time.
@@ -290,12 +318,15 @@ pub fn rows(only: &[&'static Row], faults: &[Hit]) -> Vec<Case> {
     let ends = Ends::new();
     let found = spread(only, |row| -> Vec<Case> {
         let (scenario, setup, spot) = match row.way {
-            Way::Elsewhere(why) => return faults.iter().flat_map(|hit| elsewhere(row, *hit, why)).collect(),
+            Way::Elsewhere(_, test) => {
+                return faults.iter().flat_map(|hit| unplayed(row, *hit, &Judged::Covered(test))).collect();
+            }
             Way::Sim(scenario, setup, spot) => (scenario, setup, spot),
         };
         let Some(mut base) = Course::begin(&ends, scenario) else { return Vec::new() };
         if let Err(why) = base.build(setup) {
-            return faults.iter().flat_map(|hit| elsewhere(row, *hit, &why)).collect();
+            let why = Judged::NotReached(why);
+            return faults.iter().flat_map(|hit| unplayed(row, *hit, &why)).collect();
         }
         faults.iter().flat_map(|hit| both(&ends, row, spot, &base, *hit)).collect()
     });
@@ -311,26 +342,27 @@ pub fn pairs(only: &[&'static Row]) -> Vec<Pair> {
 }
 
 fn pair(ends: &Ends, first: &Row, second: &Row) -> Pair {
-    let judged = crossed(ends, first, second).unwrap_or_else(Judged::NotReached);
+    let judged = crossed(ends, first, second).unwrap_or_else(|not| not);
     Pair { first: first.id, second: second.id, judged }
 }
 
-fn crossed(ends: &Ends, first: &Row, second: &Row) -> Result<Judged, String> {
+fn crossed(ends: &Ends, first: &Row, second: &Row) -> Result<Judged, Judged> {
     let way = |row: &Row| match row.way {
-        Way::Elsewhere(why) => Err(format!("{}: {why}", row.id)),
+        Way::Elsewhere(_, test) => Err(Judged::Covered(test)),
         Way::Sim(scenario, setup, spot) => Ok((scenario, setup, spot)),
     };
     let ((one, setup, spot), (other, next_setup, next_spot)) = (way(first)?, way(second)?);
     // Of two scenarios the one that is not the common one.
     let scenario = if one == Scenario::Recovers { other } else { one };
-    let mut course = Course::begin(ends, scenario).ok_or("no such scenario")?;
-    course.build(setup)?;
+    let not = Judged::NotReached;
+    let mut course = Course::begin(ends, scenario).ok_or_else(|| not("no such scenario".to_owned()))?;
+    course.build(setup).map_err(not)?;
     if !course.strike(spot, Hit::Crash, spot.nth) {
-        return Err(format!("{} does not come", first.id));
+        return Err(not(format!("{} does not come", first.id)));
     }
-    course.build(next_setup).map_err(|why| format!("after {}: {why}", first.id))?;
+    course.build(next_setup).map_err(|why| not(format!("after {}: {why}", first.id)))?;
     if !course.strike(next_spot, Hit::Crash, next_spot.nth) {
-        return Err(format!("{} does not come after {}", second.id, first.id));
+        return Err(not(format!("{} does not come after {}", second.id, first.id)));
     }
     Ok(judge(ends.against(scenario, &course.played)))
 }
@@ -403,8 +435,9 @@ pub fn table(cases: &[Case]) -> String {
     let word = |judged: &Judged| match judged {
         Judged::Equal => "ok",
         Judged::Differs(_) => "DIFFERS",
-        Judged::NotReached(_) => "-",
+        Judged::NotReached(_) | Judged::Covered(_) => "-",
     };
+    let said = |case: &Case| format!("{}{}", word(&case.judged), if case.put_off { "+" } else { "" });
     let mut text = format!("{:<43}", "row");
     for hit in Hit::FAULTS {
         text.push_str(&format!("{:<11}", hit.name()));
@@ -414,11 +447,11 @@ pub fn table(cases: &[Case]) -> String {
         let mut line = format!("{} {:<38} ", row.id, row.title);
         for hit in Hit::FAULTS {
             let of = |case: &&Case| case.row == row.id && case.fault == hit.name();
-            let words: Vec<&str> = cases.iter().filter(of).map(|case| word(&case.judged)).collect();
-            line.push_str(&format!("{:<11}", words.join(" ")));
+            let words: Vec<String> = cases.iter().filter(of).map(said).collect();
+            line.push_str(&format!("{:<10} ", words.join(" ")));
         }
-        if let Way::Elsewhere(why) = row.way {
-            line = format!("{} {:<38} not here: {why}", row.id, row.title);
+        if let Way::Elsewhere(why, test) = row.way {
+            line = format!("{} {:<38} not here ({why}); covered by {test}", row.id, row.title);
         }
         text.push_str(line.trim_end());
         text.push('\n');
