@@ -149,6 +149,7 @@ impl World {
             self.touched(path);
         }
         if let (Some(project), Some(role)) = (ordered.project, ordered.role.clone()) {
+            self.grounds.insert((project, role.clone()), path.to_owned());
             self.witness(Fact::Fit { project, role });
         }
         let Some(claude_md) = first else {

@@ -9,11 +9,17 @@ use orchestrator::domain::event::FileIs;
 use orchestrator::validate::judge;
 
 impl World {
+    /// Where the role works: its worktree may have been made anew under an agent that is done.
+    fn ground_of(&self, target: &Target, number: usize) -> String {
+        let ground = self.grounds.get(&(target.project, target.role.clone()));
+        ground.unwrap_or(&self.agents[number].tree).clone()
+    }
+
     /// git fails at the next worktree: the present one is removed, so that there is a next one.
     pub(super) fn spoil_git(&mut self, planned: &Planned, target: &Target, how: Spoil) -> Deed {
         self.arm(planned, target, "worktree", how);
         let Some(number) = self.living_agent_of(target.project, &target.role) else { return Deed::Armed };
-        let path = self.agents[number].tree.clone();
+        let path = self.ground_of(target, number);
         self.remove_tree(&path, target);
         Deed::Armed
     }
@@ -36,7 +42,7 @@ impl World {
         let Some(number) = self.living_agent_of(target.project, &target.role) else {
             return Deed::Nothing("the role has no living agent");
         };
-        let path = self.agents[number].tree.clone();
+        let path = self.ground_of(target, number);
         if kind == Kind::WorktreeDelete {
             return if self.remove_tree(&path, target) { Deed::Done } else { Deed::Nothing("it is gone") };
         }
@@ -58,7 +64,7 @@ impl World {
         let Some(number) = self.living_agent_of(target.project, &target.role) else {
             return Deed::Nothing("the role has no living agent");
         };
-        let path = self.agents[number].tree.clone();
+        let path = self.ground_of(target, number);
         let Some(tree) = self.disk.tree_mut(&path).filter(|tree| tree.there) else {
             return Deed::Nothing("the worktree is gone");
         };
@@ -77,7 +83,7 @@ impl World {
         let Some(number) = self.living_agent_of(target.project, &target.role) else {
             return Deed::Nothing("the role has no living agent");
         };
-        let path = self.agents[number].tree.clone();
+        let path = self.ground_of(target, number);
         self.touched(&path);
         Deed::Done
     }

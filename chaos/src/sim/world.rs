@@ -111,6 +111,8 @@ pub struct World {
     newest: BTreeMap<(ProjectId, RoleName), usize>,
     by_token: BTreeMap<Token, usize>,
     pub(super) by_process: BTreeMap<ProcessId, usize>,
+    /// Where the newest files of each role were written.
+    pub(super) grounds: BTreeMap<(ProjectId, RoleName), String>,
     /// How the next agents of a role will be.
     pub moods: BTreeMap<(ProjectId, RoleName), VecDeque<Mood>>,
     /// How much of its work each role has left, in microseconds.
@@ -189,6 +191,7 @@ impl World {
             agents: Vec::new(),
             newest: BTreeMap::new(),
             by_token: BTreeMap::new(),
+            grounds: BTreeMap::new(),
             by_process: BTreeMap::new(),
             moods: BTreeMap::new(),
             work: BTreeMap::new(),

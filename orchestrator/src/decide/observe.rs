@@ -155,6 +155,13 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_se
             continue;
         }
         let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
+        // A dead pane is proof of its own; who is done needs no remains, and so does not wait for what is under way for
+        // its role (a git that hangs, say).
+        let ended = by_role.get(token.0.as_str()).is_some_and(|pane| pane.dead && pane.pid == process.pid);
+        if role.state() == RoleState::Done && ended {
+            record_death(draft, index, process, true);
+            continue;
+        }
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         if !(role.state().is_live() || role.state() == RoleState::Done) {
             continue;
