@@ -216,6 +216,12 @@ impl World {
         server.stopped = false;
         let unread: Vec<u64> = std::mem::take(&mut server.unread).into();
         self.witness(Fact::ServerContinued);
+        // Whoever was waiting for it to answer is answered now.
+        for life in self.living() {
+            if self.lives[life].link.is_none() {
+                self.after(1_000, Ev::Connect { life });
+            }
+        }
         for job in unread {
             self.read(job);
         }

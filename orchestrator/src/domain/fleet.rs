@@ -129,6 +129,13 @@ impl Fleet {
         self.projects.insert(project.id, project);
     }
 
+    /// Every worktree is to be looked at with the next sweep: what a look or a survey found may have been lost.
+    pub fn look_at_everything(&mut self) {
+        for project in self.projects.values_mut() {
+            Arc::make_mut(project).roles.iter_mut().for_each(|role| role.look_again = true);
+        }
+    }
+
     /// Takes a project out.
     pub fn remove(&mut self, id: ProjectId) -> Option<Arc<Project>> {
         let old = self.projects.remove(&id)?;

@@ -340,6 +340,8 @@ impl<E: Env> Core<E> {
         fleet.inherited = std::mem::take(&mut self.fleet.inherited);
         // Ids that were given to effects of the lost turn are not given again: a late result must not be mistaken.
         fleet.next_effect = fleet.next_effect.max(next);
+        // A survey tells each change once, and the turn that it led to was refused.
+        fleet.look_at_everything();
         self.fleet = fleet;
         self.intended.clear();
         self.distrusted = false;
