@@ -97,6 +97,11 @@ fn a_server_that_is_killed_hung_or_unreachable() {
 
     let socket = home.socket(std::env::var_os("XDG_RUNTIME_DIR").as_deref()).expect("a socket");
     std::fs::remove_file(&socket).expect("removed");
+    let restored = || count(home, |what| matches!(what, What::SocketRestored { server } if *server == hung));
+    until("the sweep has it made again", || (restored() == 1).then_some(()));
+    assert!(socket.exists(), "whoever wants to attach can");
+
+    std::fs::remove_file(&socket).expect("removed");
     kill_process(serve.pid(), Signal::KILL).expect("killed");
     serve.0.wait().expect("waited for");
     let _again = serving(home);

@@ -78,7 +78,7 @@ pub(super) const ENTRIES: &[Fault] = &[
         Kind::SocketUnlink,
         "02 server death, reboot",
         ("the tmux server's socket is unlinked", "unlink of the socket; the server lives"),
-        (None, "nothing: the connection lives; a restart asks the socket back"),
+        (None, "socket_restored at the next sweep; the connection lives on"),
         (Outcome::Harmless, false, false),
     ),
     simulated(

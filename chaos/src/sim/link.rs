@@ -122,6 +122,8 @@ impl World {
             Some(server) if !server.socket => {
                 if expected == Some(server.id) {
                     server.socket = true;
+                    let restored = Event::SocketRestored { server: server.id };
+                    self.tell(life, 0, Source::Sweep, restored);
                     let after = self.takes(500, 10_000);
                     self.after(after, Ev::Connect { life });
                 } else {
@@ -179,13 +181,25 @@ impl World {
             return;
         }
         let listed = Event::PanesListed { server: server.id, panes: server.list() };
-        if source != Source::Sweep {
+
+        if source == Source::Sweep {
+            self.keep_socket(life);
+        } else {
             self.lives[life].notified = false;
         }
         self.tell(life, 0, source, listed);
         // Effects get the connection only after the first list has been told.
         for job in std::mem::take(&mut self.lives[life].waiting) {
             self.resume(job);
+        }
+    }
+
+    /// A sweep finds the socket gone from under a connection that lives, and has the server make it again (T10).
+    fn keep_socket(&mut self, life: usize) {
+        if let Some(server) = self.server.as_mut().filter(|server| !server.socket) {
+            server.socket = true;
+            let restored = Event::SocketRestored { server: server.id };
+            self.tell(life, 0, Source::Sweep, restored);
         }
     }
 

@@ -48,6 +48,7 @@ pub fn decide(fleet: &Fleet, happened: &Happened, now: &Now) -> Decision {
         Event::ProcessGone { project, role, process } => {
             with(&mut cursor, *project, |draft| observe::process_gone(draft, role, *process));
         }
+        Event::SocketRestored { server } => cursor.tell(Signal::fleet(What::SocketRestored { server: *server })),
         Event::PanesListed { server, panes } => observe::panes_listed(&mut cursor, *server, panes),
         Event::TmuxLost { reason } => observe::tmux_lost(&mut cursor, reason),
         Event::FilesTouched { project, role } => {

@@ -96,6 +96,11 @@ pub enum Event {
         /// All of its panes but the keeper's.
         panes: Vec<PaneSeen>,
     },
+    /// A living tmux server's socket was gone from its place, and the server was asked to make it again (T10).
+    SocketRestored {
+        /// Which server.
+        server: ProcessId,
+    },
     /// The connection to tmux is gone; nothing is known of any session.
     TmuxLost {
         /// The system's words.

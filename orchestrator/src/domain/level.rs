@@ -72,6 +72,7 @@ impl Signal {
             | What::BreakerMoved { .. }
             | What::RequestRefused { .. }
             | What::TmuxLost { .. }
+            | What::SocketRestored { .. }
             | What::ServerDied { .. } => Level::Warn,
             What::OrchestratorStarted { .. }
             | What::OrchestratorStopped { .. }

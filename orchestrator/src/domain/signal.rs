@@ -317,6 +317,12 @@ pub enum What {
         /// How many live sessions it had of ours.
         sessions: u32,
     },
+    /// The tmux server's socket was gone from its place, and the server has made it again: nobody else could have
+    /// reached it meanwhile.
+    SocketRestored {
+        /// Its process.
+        server: ProcessId,
+    },
     /// tmux answers (again).
     TmuxAnswered {
         /// The server's process.
@@ -435,6 +441,7 @@ impl Signal {
             | What::ProjectCertified { .. }
             | What::TmuxLost { .. }
             | What::ServerDied { .. }
+            | What::SocketRestored { .. }
             | What::TmuxAnswered { .. }
             | What::SpoolRejected { .. }
             | What::OperatorAsked { .. }

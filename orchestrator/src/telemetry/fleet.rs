@@ -48,6 +48,9 @@ pub(super) fn told(what: &What) -> String {
             "fleet breaker {from} -> {to} ({} opened in its window, {max} may)",
             counted(*breakers, "project breaker"),
         ),
+        What::SocketRestored { server } => {
+            format!("the socket of the tmux server (pid {}) was gone, and is back; its sessions live", server.pid)
+        }
         What::TmuxAnswered { server, changed: false } => format!("tmux answers (server pid {})", server.pid),
         What::TmuxAnswered { server, changed: true } => {
             format!("tmux answers, and it is another server than before (pid {}): its sessions are new", server.pid)

@@ -265,6 +265,7 @@ fn alone(entry: &Entry) {
         | What::ProjectCertified { .. }
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
+        | What::SocketRestored { .. }
         | What::TmuxAnswered { .. }
         | What::OperatorAsked { .. }
         | What::RequestRefused { .. }

@@ -45,6 +45,7 @@ pub fn name(what: &What) -> &'static str {
         What::ProjectCertified { .. } => "project_certified",
         What::TmuxLost { .. } => "tmux_lost",
         What::ServerDied { .. } => "server_died",
+        What::SocketRestored { .. } => "socket_restored",
         What::TmuxAnswered { .. } => "tmux_answered",
         What::ProjectFailed { .. } => "project_failed",
         What::SpoolRejected { .. } => "spool_rejected",

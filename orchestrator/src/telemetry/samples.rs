@@ -84,6 +84,7 @@ fn fleet_events() -> Vec<What> {
         What::ServerDied { server: process, sessions: 3 },
         What::FleetBreakerMoved { from: BreakerState::Closed, to: BreakerState::Open, breakers: 6, max: 5 },
         What::FleetBreakerMoved { from: BreakerState::Open, to: BreakerState::Closed, breakers: 5, max: 5 },
+        What::SocketRestored { server: process },
         What::TmuxAnswered { server: process, changed: false },
         What::TmuxAnswered { server: process, changed: true },
         What::SpoolRejected { name: "x.json".to_owned(), reason: "not JSON".to_owned(), stale: false },
@@ -264,5 +265,5 @@ pub(super) fn entry(seq: i64, at: Timestamp, signal: Signal) -> Entry {
 fn the_samples_hold_every_event() {
     // `text::name` matches exhaustively, so a new event is noticed there first, and then here.
     let names: std::collections::BTreeSet<_> = every().iter().map(|signal| super::text::name(&signal.what)).collect();
-    assert_eq!(names.len(), 45, "{names:?}");
+    assert_eq!(names.len(), 46, "{names:?}");
 }

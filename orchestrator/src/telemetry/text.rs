@@ -34,6 +34,7 @@ pub fn message(signal: &Signal) -> String {
         | What::TmuxLost { .. }
         | What::ServerDied { .. }
         | What::FleetBreakerMoved { .. }
+        | What::SocketRestored { .. }
         | What::TmuxAnswered { .. }
         | What::SpoolRejected { .. }
         | What::MoveRefused { .. } => fleet::told(&signal.what),
@@ -460,6 +461,7 @@ mod tests {
         WARN  the tmux server (pid 4711) died, and 3 sessions of ours with it
         ERROR fleet breaker closed -> open (6 project breakers opened in its window, 5 may)
         info  fleet breaker open -> closed (5 project breakers opened in its window, 5 may)
+        WARN  the socket of the tmux server (pid 4711) was gone, and is back; its sessions live
         info  tmux answers (server pid 4711)
         info  tmux answers, and it is another server than before (pid 4711): its sessions are new
         WARN  report x.json was unusable and moved aside: not JSON

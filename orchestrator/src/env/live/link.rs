@@ -110,7 +110,15 @@ async fn connect(world: &World) -> Result<(Control, mpsc::Receiver<Notice>), Str
     Err(format!("the tmux server with our sessions (pid {}) lives, and its socket led to another", expected.pid))
 }
 
-/// Asks a server that lives without its socket to make it again.
+/// Puts the socket back under a connection that lives on without it: nothing is lost yet, but nobody could attach, and
+/// the next connection would start a second server.
+pub(super) async fn keep_socket(world: &World, server: ServerId) {
+    if !world.places.tmux.socket.exists() {
+        revive_socket(world, server).await;
+    }
+}
+
+/// Asks a server that lives without its socket to make it again, and tells of it if it does.
 async fn revive_socket(world: &World, server: ServerId) {
     if let Err(error) = tmux::recreate_socket(server) {
         tracing::warn!(%error, "the tmux server could not be asked for its socket");
@@ -119,6 +127,9 @@ async fn revive_socket(world: &World, server: ServerId) {
     let deadline = tokio::time::Instant::now() + SOCKET_PATIENCE;
     while !world.places.tmux.socket.exists() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(RECONNECT_PAUSES.0).await;
+    }
+    if world.places.tmux.socket.exists() {
+        world.tell(Source::Sweep, Event::SocketRestored { server }).await;
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn perform(world: World, ordered: Ordered) {
 async fn list_panes(world: &World) {
     // The link tells of its own loss; a sweep that cannot ask just finds nothing out.
     let Ok(control) = world.link.control(Duration::ZERO).await else { return };
+    super::link::keep_socket(world, control.server()).await;
     match tokio::time::timeout(SWEEP_PATIENCE, tmux::list_panes(&control)).await {
         Ok(Ok(panes)) => world.tell(Source::Sweep, super::link::listed(&control, panes)).await,
         Ok(Err(error)) => tracing::warn!(%error, "panes could not be listed"),
