@@ -3,6 +3,7 @@
 
 use crate::one_writer::{ORCH, installation, serving, until, until_or};
 use orchestrator::config::Home;
+use orchestrator::domain::event::Source;
 use orchestrator::domain::id::{ProcessId, Seq};
 use orchestrator::domain::signal::What;
 use orchestrator::store::{Mode, Store};
@@ -108,4 +109,25 @@ fn a_server_that_is_killed_hung_or_unreachable() {
     knows_tmux(home, "alive");
     assert_eq!((server(home), agent(home, 2)), (hung, pid), "the same server, the same agent");
     assert_eq!(count(home, |what| matches!(what, What::AgentDied { .. })), dead);
+}
+
+#[test]
+fn a_death_is_told_while_the_server_hangs() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    enqueue(home, dir.path());
+    let _serve = serving(home);
+    let pid = agent(home, 1);
+    let hung = server(home);
+    signal(hung, Signal::STOP);
+    kill_process(Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid"), Signal::KILL).expect("killed");
+    // Nothing but its pidfd can tell: tmux answers nobody.
+    let death = until("the death is told", || {
+        let death = told(home).into_iter().find(|what| matches!(what, What::AgentDied { .. }));
+        death.map(|what| if let What::AgentDied { detected_by, .. } = what { Some(detected_by) } else { None })
+    });
+    assert_eq!(death, Some(Source::Pidfd));
+    signal(hung, Signal::CONT);
+    assert_ne!(agent(home, 2), pid, "and another goes on");
 }

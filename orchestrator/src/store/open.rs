@@ -190,3 +190,20 @@ impl Store {
         Err(StoreError::Corrupt { path: self.path.clone(), why: verdict })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_of_any_writer_survives_a_power_cut() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("orch.db");
+        drop(Store::open(&path, Mode::Create).expect("made"));
+        let store = Store::open(&path, Mode::Existing).expect("opened");
+        let asked = |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+        assert_eq!(asked("journal_mode").expect("read"), "wal");
+        let synchronous = store.connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        assert_eq!(synchronous.expect("read"), 2, "FULL: with WAL, NORMAL loses the last commits at a power cut");
+    }
+}
