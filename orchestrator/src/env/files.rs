@@ -8,6 +8,7 @@
 //! - INV-F2: nothing is ever destroyed: what is in the way is moved aside under a name that was free.
 //! - INV-F3: no read hangs (B32, B73): what a path is, is known before it is opened for reading.
 
+use super::scan::exhausted;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, linkat, mkdirat, open, openat, readlinkat,
@@ -65,6 +66,11 @@ pub enum Found {
     },
     /// There is something, or may be, that cannot be read.
     Unreadable {
+        /// The system's words.
+        why: String,
+    },
+    /// It could not be looked at just now, for want of descriptors or memory of our own: nothing is known.
+    NotNow {
         /// The system's words.
         why: String,
     },
@@ -221,7 +227,14 @@ fn inspect_at(dir: impl AsFd, name: &OsStr, limits: InspectLimits) -> Found {
 }
 
 fn unreadable(error: impl Into<io::Error>) -> Found {
-    Found::Unreadable { why: error.into().to_string() }
+    let error = error.into();
+    let why = error.to_string();
+    if lacking(&error) { Found::NotNow { why } } else { Found::Unreadable { why } }
+}
+
+/// Whether we lack something ourselves: then nothing is wrong with the file, as far as is known (T28).
+pub(super) fn lacking(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(exhausted)
 }
 
 fn kind_name(kind: FileType) -> &'static str {
@@ -308,6 +321,7 @@ pub fn ensure(dir: &Path, rel: &Path, bytes: &[u8], mode: u32, park_dir: &Path) 
         Found::Symlink { .. } | Found::Directory | Found::Special { .. } | Found::Unreadable { .. } => {
             Some(park(&parent, name, park_dir, false)?)
         }
+        Found::NotNow { why } => return Err(io::Error::other(why)),
     };
     write_in(&parent, name, bytes, mode)?;
     Ok(replaced.map_or(Ensured::Written, |parked| Ensured::Replaced { parked }))
@@ -343,7 +357,7 @@ pub fn rewrite(
         Found::Symlink { target } => return Err(refused(format!("it is a symlink to {}", target.display()))),
         Found::Directory => return Err(refused("it is a directory".to_owned())),
         Found::Special { kind } => return Err(refused(format!("it is a {kind}"))),
-        Found::Unreadable { why } => return Err(refused(why)),
+        Found::Unreadable { why } | Found::NotNow { why } => return Err(refused(why)),
         Found::TooLarge { size } => return Err(refused(format!("it has {size} bytes; at most {bytes_max} are read"))),
     };
     match make(there.as_deref()).map_err(refused)? {

@@ -106,7 +106,13 @@ fn grow(known: &mut BTreeSet<ProcessId>, table: &BTreeMap<u32, Kinship>) {
         }
         known.extend(found);
     }
-    known.retain(|id| lives(table, *id) || table.values().any(|row| row.session == id.pid && row.alive));
+    // Once somebody else has the number, the session that went by it had no member left: what goes by it from then on
+    // is a stranger's, also after that one has left it.
+    known.retain(|id| match table.get(&id.pid) {
+        Some(now) if now.start != id.start => false,
+        Some(now) if now.alive => true,
+        Some(_) | None => table.values().any(|row| row.session == id.pid && row.alive),
+    });
 }
 
 fn with_number(pid: u32) -> std::ops::RangeInclusive<ProcessId> {
@@ -157,6 +163,18 @@ mod tests {
         let others = BTreeMap::from([(10, row(1, 10, 900)), (30, row(10, 10, 910))]);
         grow(&mut known, &others);
         assert!(!known.contains(&id(10, 900)) && !known.contains(&id(30, 910)), "{known:?}");
+    }
+
+    #[test]
+    fn the_session_of_whoever_took_a_number_stays_a_strangers_when_its_founder_leaves() {
+        let mut known = BTreeSet::from([id(10, 100)]);
+        // The agent is gone, a stranger has its number and a session, and goes, as a shell does that leaves a job.
+        let mut table = BTreeMap::from([(10, row(1, 10, 900)), (30, row(10, 10, 910))]);
+        grow(&mut known, &table);
+        table.remove(&10);
+        table.insert(30, row(1, 10, 910));
+        grow(&mut known, &table);
+        assert!(known.is_empty(), "{known:?}");
     }
 
     /// An agent: leader of its session, as tmux starts one. Says the pids that its script echoes, as one line.

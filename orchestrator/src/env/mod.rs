@@ -13,6 +13,8 @@ pub mod live;
 pub mod process;
 mod run;
 mod scan;
+#[cfg(test)]
+mod scarce;
 pub mod tmux;
 pub mod traces;
 pub mod watch;

@@ -118,31 +118,42 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// When a process started, in clock ticks after boot (field 22 of `/proc/PID/stat`); `None` if there is none.
+/// When a process started, in clock ticks after boot (field 22 of `/proc/PID/stat`); `None` if there is none, or it
+/// cannot be told.
 ///
 /// A zombie still has a start time: ask [`is_alive`] for life.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
-    Some(Stat::of(pid)?.start)
+    Some(Stat::of(pid).ok()??.start)
 }
 
-/// The full identity of the process that has this number now; `None` if none has.
+/// The full identity of the process that has this number now; `None` if none has, or it cannot be told.
 #[must_use]
 pub fn identify(pid: u32) -> Option<ProcessId> {
     Some(ProcessId { pid, start: start_time(pid)? })
 }
 
-/// Whether exactly this process still runs: same start time, and not a zombie (INV-P2).
+/// As [`identify`], for whom it matters whether there is none or it cannot be told.
+///
+/// # Errors
+/// The system's, if it cannot be looked up: no descriptor is left (T28), say.
+pub fn look_up(pid: u32) -> io::Result<Option<ProcessId>> {
+    Ok(Stat::of(pid)?.map(|stat| ProcessId { pid, start: stat.start }))
+}
+
+/// Whether exactly this process still runs: same start time, and not a zombie (INV-P2). One that cannot be looked at,
+/// as when no descriptor is left (T28), counts as alive: no is proof (G3), yes is not.
 #[must_use]
 pub fn is_alive(id: ProcessId) -> bool {
-    Stat::of(id.pid).is_some_and(|stat| stat.start == id.start && stat.alive)
+    Stat::of(id.pid).map_or(true, |stat| stat.is_some_and(|stat| stat.start == id.start && stat.alive))
 }
 
 /// A pidfd that is known to be of `id`; `None` if that process is gone (INV-P1).
 pub(super) fn open_checked(id: ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = i32::try_from(id.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(fd) => Ok((start_time(id.pid) == Some(id.start)).then_some(fd)),
+        // Where the start time cannot be read nothing is known: that is an error, not a death.
+        Ok(fd) => Ok((look_up(id.pid)? == Some(id)).then_some(fd)),
         Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -276,6 +287,7 @@ pub(super) async fn still_there(ids: &[ProcessId], until: Instant) -> Vec<Proces
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
+    use crate::env::scarce;
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
 
@@ -413,6 +425,32 @@ mod tests {
         assert!(ended.term + ended.kill >= 3, "{ended:?}");
         assert_eq!(find_by_token(&BTreeSet::from([token])).unwrap(), []);
         drop(parent);
+    }
+
+    #[test]
+    fn without_descriptors_nobody_is_called_dead_and_nothing_is_called_ended() {
+        let test = "env::process::tests::without_descriptors_nobody_is_called_dead_and_nothing_is_called_ended";
+        if !scarce::is_here(test) {
+            return;
+        }
+        let tokens = BTreeSet::from([token("scarce")]);
+        let (agent, _) = shell("echo ready; exec sleep 300", &token("scarce"));
+        let id = identify(agent.id()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut taken = scarce::take_all();
+        for free in 0..5 {
+            assert!(is_alive(id), "with {free} descriptors left");
+            assert!(!matches!(look_up(id.pid), Ok(None)), "with {free} descriptors left");
+            let short = Duration::from_millis(50);
+            let waited = runtime.block_on(async { tokio::time::timeout(short, wait_exit(id)).await });
+            assert!(!matches!(waited, Ok(Ok(_))), "with {free} descriptors left: {waited:?}");
+            let found = find_by_token(&tokens);
+            assert!(found.as_ref().map_or(true, |found| found.len() == 1), "with {free} left: {found:?}");
+            let known = super::super::scan::kinship();
+            assert!(known.as_ref().map_or(true, |known| known.contains_key(&id.pid)), "with {free} left");
+            drop(taken.pop());
+        }
+        drop(agent);
     }
 
     #[tokio::test]

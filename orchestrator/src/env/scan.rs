@@ -44,8 +44,16 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    pub(super) fn of(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    /// What stands in `/proc` of a process; none if there is no such process.
+    ///
+    /// # Errors
+    /// The system's, if it cannot be looked up. Then nothing is known, least of all that the process is gone.
+    pub(super) fn of(pid: u32) -> io::Result<Option<Self>> {
+        match std::fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Ok(Self::parse(&stat)),
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Field 2, the command name, may contain blanks and parentheses, so fields are counted from the last `)`.
@@ -81,7 +89,8 @@ impl Stat {
 /// as [`super::process::end_all`] does.
 ///
 /// # Errors
-/// The system's, when `/proc` itself cannot be read. Processes that end or refuse meanwhile are skipped.
+/// The system's, when `/proc` itself cannot be read, or we have run out of what reading needs ([`exhausted`]).
+/// Processes that end or refuse meanwhile are skipped.
 pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, String)>> {
     let mut found = Vec::new();
     if tokens.is_empty() {
@@ -89,24 +98,26 @@ pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, St
     }
     let mut buffers = ScanBuffers::default();
     let mut unsure = Vec::new();
-    let proc_dir = each_process(|proc_dir, pid| match look(proc_dir, pid, tokens, &mut buffers) {
-        Look::Bearer(id, token) => found.push((id, token)),
-        Look::Other => {}
-        Look::InExec => unsure.push(pid),
+    let proc_dir = each_process(|proc_dir, pid| {
+        match look(proc_dir, pid, tokens, &mut buffers)? {
+            Look::Bearer(id, token) => found.push((id, token)),
+            Look::Other => {}
+            Look::InExec => unsure.push(pid),
+        }
+        Ok(())
     })?;
     for _ in 0..EXEC_LOOKS_MAX {
         if unsure.is_empty() {
             break;
         }
         std::thread::sleep(EXEC_LOOK_INTERVAL);
-        unsure.retain(|pid| match look(&proc_dir, *pid, tokens, &mut buffers) {
-            Look::Bearer(id, token) => {
-                found.push((id, token));
-                false
+        for pid in std::mem::take(&mut unsure) {
+            match look(&proc_dir, pid, tokens, &mut buffers)? {
+                Look::Bearer(id, token) => found.push((id, token)),
+                Look::Other => {}
+                Look::InExec => unsure.push(pid),
             }
-            Look::Other => false,
-            Look::InExec => true,
-        });
+        }
     }
     Ok(found)
 }
@@ -119,26 +130,30 @@ enum Look {
     InExec,
 }
 
-fn look(proc_dir: &OwnedFd, pid: u32, tokens: &BTreeSet<String>, buffers: &mut ScanBuffers) -> Look {
-    match read_environ(proc_dir, Some(pid), buffers) {
-        Environ::InExec => return Look::InExec,
+fn look(proc_dir: &OwnedFd, pid: u32, tokens: &BTreeSet<String>, buffers: &mut ScanBuffers) -> Result<Look, Errno> {
+    match read_environ(proc_dir, Some(pid), buffers)? {
+        Environ::InExec => return Ok(Look::InExec),
         Environ::Read if token_in(&buffers.content, tokens).is_some() => {}
-        Environ::Read | Environ::None => return Look::Other,
+        Environ::Read | Environ::None => return Ok(Look::Other),
     }
     // The number may have gone to another process since. Files opened below one /proc/PID directory handle all
     // speak of the same process, so the token and the start time are read again from there.
     write_path(&mut buffers.path, Some(pid), ".");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(dir) = openat(proc_dir, buffers.path.as_slice(), flags, Mode::empty()) else { return Look::InExec };
-    match read_environ(&dir, None, buffers) {
+    let dir = match openat(proc_dir, buffers.path.as_slice(), flags, Mode::empty()) {
+        Ok(dir) => dir,
+        Err(error) if exhausted(error) => return Err(error),
+        Err(_) => return Ok(Look::InExec),
+    };
+    match read_environ(&dir, None, buffers)? {
         Environ::Read => {}
-        Environ::InExec => return Look::InExec,
-        Environ::None => return Look::Other,
+        Environ::InExec => return Ok(Look::InExec),
+        Environ::None => return Ok(Look::Other),
     }
-    let Some(token) = token_in(&buffers.content, tokens).map(str::to_owned) else { return Look::Other };
-    match read_stat(&dir, None, buffers) {
-        Some(stat) if stat.alive => Look::Bearer(ProcessId { pid, start: stat.start }, token),
-        Some(_) | None => Look::Other,
+    let Some(token) = token_in(&buffers.content, tokens).map(str::to_owned) else { return Ok(Look::Other) };
+    match read_stat(&dir, None, buffers)? {
+        Some(stat) if stat.alive => Ok(Look::Bearer(ProcessId { pid, start: stat.start }, token)),
+        Some(_) | None => Ok(Look::Other),
     }
 }
 
@@ -147,12 +162,13 @@ pub(super) fn group_members(group: u32) -> io::Result<Vec<ProcessId>> {
     let mut found = Vec::new();
     let mut buffers = ScanBuffers::default();
     each_process(|proc_dir, pid| {
-        if let Some(stat) = read_stat(proc_dir, Some(pid), &mut buffers)
+        if let Some(stat) = read_stat(proc_dir, Some(pid), &mut buffers)?
             && stat.alive
             && stat.group == group
         {
             found.push(ProcessId { pid, start: stat.start });
         }
+        Ok(())
     })?;
     Ok(found)
 }
@@ -171,9 +187,10 @@ pub(super) fn kinship() -> io::Result<BTreeMap<u32, Kinship>> {
     let mut table = BTreeMap::new();
     let mut buffers = ScanBuffers::default();
     each_process(|proc_dir, pid| {
-        if let Some(Stat { parent, session, start, alive, .. }) = read_stat(proc_dir, Some(pid), &mut buffers) {
+        if let Some(Stat { parent, session, start, alive, .. }) = read_stat(proc_dir, Some(pid), &mut buffers)? {
             table.insert(pid, Kinship { parent, session, start, alive });
         }
+        Ok(())
     })?;
     Ok(table)
 }
@@ -190,8 +207,8 @@ impl Default for ScanBuffers {
     }
 }
 
-/// Calls `visit` for every process but this one; returns the handle of `/proc`.
-fn each_process(mut visit: impl FnMut(&OwnedFd, u32)) -> io::Result<OwnedFd> {
+/// Calls `visit` for every process but this one, until it fails; returns the handle of `/proc`.
+fn each_process(mut visit: impl FnMut(&OwnedFd, u32) -> Result<(), Errno>) -> io::Result<OwnedFd> {
     let own = std::process::id();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc_dir = open("/proc", flags, Mode::empty())?;
@@ -202,7 +219,7 @@ fn each_process(mut visit: impl FnMut(&OwnedFd, u32)) -> io::Result<OwnedFd> {
         let name = entry.file_name().to_bytes();
         let Some(pid) = std::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok()) else { continue };
         if pid != own {
-            visit(&proc_dir, pid);
+            visit(&proc_dir, pid)?;
         }
     }
     Ok(proc_dir)
@@ -237,9 +254,18 @@ fn read_at(dir: &OwnedFd, pid: Option<u32>, name: &str, buffers: &mut ScanBuffer
     Ok(())
 }
 
-fn read_stat(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> Option<Stat> {
-    read_at(dir, pid, "stat", buffers).ok()?;
-    Stat::parse(&buffers.content)
+/// Whether we lack something ourselves, so that the process that was to be read may well be there: a scan that left
+/// it out would prove an end that was none (INV-P3, T28).
+pub(super) fn exhausted(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
+fn read_stat(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> Result<Option<Stat>, Errno> {
+    match read_at(dir, pid, "stat", buffers) {
+        Ok(()) => Ok(Stat::parse(&buffers.content)),
+        Err(error) if exhausted(error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What came of reading an environment.
@@ -254,15 +280,15 @@ enum Environ {
     InExec,
 }
 
-fn read_environ(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> Environ {
+fn read_environ(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> Result<Environ, Errno> {
     match read_at(dir, pid, "environ", buffers) {
-        Ok(()) if !buffers.content.is_empty() => return Environ::Read,
+        Ok(()) if !buffers.content.is_empty() => return Ok(Environ::Read),
         Ok(()) => {
             // Kernel threads and what is ending have no program: nearly all of the empty ones.
             write_path(&mut buffers.path, pid, "exe");
             let program = readlinkat_raw(dir, buffers.path.as_slice(), spare_capacity(&mut buffers.content));
             if program == Err(Errno::NOENT) {
-                return Environ::None;
+                return Ok(Environ::None);
             }
         }
         Err(Errno::ACCESS | Errno::PERM) => {
@@ -270,18 +296,19 @@ fn read_environ(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> E
             write_path(&mut buffers.path, pid, ".");
             let owner = statat(dir, buffers.path.as_slice(), AtFlags::empty()).map(|about| about.st_uid);
             if owner != Ok(geteuid().as_raw()) {
-                return Environ::None;
+                return Ok(Environ::None);
             }
         }
-        Err(_) => return Environ::None,
+        Err(error) if exhausted(error) => return Err(error),
+        Err(_) => return Ok(Environ::None),
     }
-    match read_stat(dir, pid, buffers) {
+    Ok(match read_stat(dir, pid, buffers)? {
         None => Environ::None,
         Some(Stat { environment: Some(1..), .. }) => Environ::InExec, // which is over now
         // Unknown, or empty: an exec sets begin and end to the same place before it puts the variables there.
         Some(stat) if stat.busy => Environ::InExec,
         Some(_) => Environ::None,
-    }
+    })
 }
 
 /// Which of `tokens` this environment block carries.

@@ -58,16 +58,41 @@ impl Publisher {
 
     /// Publishes whatever the journal holds beyond what was published. `at` is when that was known to be committed.
     ///
-    /// A log that cannot be written is told of and tried again at the next call: it is a mirror, not the truth.
+    /// A log that cannot be written is told of and tried again at the next call, from where it ends: it is a mirror, not
+    /// the truth.
     pub(super) fn publish(&mut self, store: &Store, at: Timestamp) {
-        let told = self.each(store, Seq(i64::MAX), |publisher, entries| {
-            entries.iter().for_each(|entry| publisher.fold(entry));
-            publisher.write(entries, at);
+        let told = self.catch_up(store, at).and_then(|()| {
+            self.each(store, Seq(i64::MAX), |publisher, entries| {
+                // What comes before a gap is written first, or the gap would never be seen again.
+                let whole = !publisher.is_behind();
+                entries.iter().for_each(|entry| publisher.fold(entry));
+                entries.iter().for_each(log::mirror);
+                if whole {
+                    publisher.write(entries, at);
+                }
+            })
         });
         if let Err(error) = told {
             tracing::warn!(%error, "the journal cannot be read for publishing");
         }
         self.exporter.run_upkeep();
+    }
+
+    /// Whether the log lacks entries that were folded.
+    fn is_behind(&self) -> bool {
+        self.log.last_seq().unwrap_or(Seq(0)) < self.folded
+    }
+
+    /// Writes what the log could not take when it was told.
+    fn catch_up(&mut self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
+        while self.is_behind() {
+            let mut entries = store.entries_after(self.log.last_seq().unwrap_or(Seq(0)), BATCH)?;
+            entries.retain(|entry| entry.seq <= self.folded);
+            if entries.is_empty() || !self.write(&entries, at) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Reads on in the journal up to `until`, a batch at a time.
@@ -87,12 +112,14 @@ impl Publisher {
         self.folded = entry.seq;
     }
 
-    fn write(&mut self, entries: &[Entry], at: Timestamp) {
-        entries.iter().for_each(log::mirror);
+    /// Appends the entries to the log; whether it took them.
+    fn write(&mut self, entries: &[Entry], at: Timestamp) -> bool {
         let lines: Vec<String> = entries.iter().map(|entry| json_line(entry, &self.context, Some(at))).collect();
-        if let Err(error) = self.log.append(&lines, entries.last().map(|entry| entry.seq)) {
+        let written = self.log.append(&lines, entries.last().map(|entry| entry.seq));
+        if let Err(error) = &written {
             tracing::error!(%error, "the event log cannot be written; the journal in the database has it all");
         }
+        written.is_ok()
     }
 
     /// Renders the metrics; the gauges are counted from the database at that moment.
@@ -133,4 +160,48 @@ fn counts(store: &Store, policy: &Policy) -> Result<Counts, StoreError> {
         fleet_breaker_open,
         mismatches: Mismatches::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::signal::{Signal, What};
+    use crate::domain::time::Now;
+    use crate::telemetry::sink::LOG_BYTES_MAX;
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    fn seqs(path: &Path) -> Vec<i64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let seq = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_i64().unwrap();
+        text.lines().map(seq).collect()
+    }
+
+    #[test]
+    fn what_the_log_could_not_take_is_written_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::init(&dir.path().join("home")).unwrap();
+        let mut store = Store::open(&home.db(), Mode::Create).unwrap();
+        store.set_installation("ab12").unwrap();
+        let (path, aside) = (home.logs().join("events.ndjson"), home.logs().join("events.ndjson.1"));
+        // It is full and has to be set aside, where something is in the way.
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.set_len(LOG_BYTES_MAX).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"\n{\"seq\":0}\n").unwrap();
+        std::fs::create_dir(&aside).unwrap();
+        let mut publisher = Publisher::start(&home, &store).unwrap();
+        let mut tell = |publisher: &mut Publisher| {
+            let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+            let what = What::OrchestratorStopped { reason: "x".to_owned() };
+            store.journal(Signal::fleet(what), &now).unwrap();
+            publisher.publish(&store, now.at);
+        };
+        tell(&mut publisher);
+        tell(&mut publisher);
+        std::fs::remove_dir(&aside).unwrap();
+        tell(&mut publisher);
+        assert_eq!(seqs(&path), [1, 2, 3]);
+        tell(&mut publisher);
+        assert_eq!(seqs(&path), [1, 2, 3, 4]);
+    }
 }

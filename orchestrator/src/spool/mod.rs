@@ -56,3 +56,11 @@ pub enum SpoolError {
         problem: String,
     },
 }
+
+impl SpoolError {
+    /// Whether the record may be read a moment later: nothing is wrong with it as far as is known.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::File { fault: FileFault::NotNow(_), .. })
+    }
+}

@@ -110,7 +110,11 @@ impl EventLog {
             self.file.write_all(b"\n")?;
             self.torn = false;
         }
-        std::fs::rename(&self.path, aside(&self.path))?;
+        match std::fs::rename(&self.path, aside(&self.path)) {
+            // Somebody has taken it away already, or an earlier call got no further than this.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         self.file = open(&self.path)?;
         self.bytes = 0;
         Ok(())
@@ -254,6 +258,17 @@ mod tests {
         // Set aside, then crashed before the first line of the new file.
         fs::rename(&path, aside(&path)).unwrap();
         assert_eq!(EventLog::with_limit(&path, 1_000).unwrap().last_seq(), Some(Seq(20)));
+    }
+
+    #[test]
+    fn a_log_that_was_taken_away_is_begun_anew_when_it_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.ndjson");
+        let mut log = EventLog::with_limit(&path, 1_000).unwrap();
+        write(&mut log, 1..=7);
+        fs::remove_file(&path).unwrap();
+        write(&mut log, 8..=9);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n{}\n", line(8), line(9)));
     }
 
     #[test]

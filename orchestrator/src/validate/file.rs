@@ -16,6 +16,9 @@ pub enum FileFault {
     /// The system refused (B30, B33, B57).
     #[error("{0}")]
     System(String),
+    /// The system could not just now, for want of descriptors or memory; the file may be as it should.
+    #[error("{0}")]
+    NotNow(String),
     /// It is something else than a file (B31, B32, B67, B73).
     #[error("is a {0}, not a file")]
     NotAFile(&'static str),
@@ -99,7 +102,12 @@ pub fn system_words(error: &std::io::Error) -> String {
 }
 
 fn system(error: impl Into<std::io::Error>) -> FileFault {
-    FileFault::System(system_words(&error.into()))
+    let error = error.into();
+    let words = system_words(&error);
+    match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN) => FileFault::NotNow(words),
+        Some(_) | None => FileFault::System(words),
+    }
 }
 
 fn kind_name(kind: FileType) -> &'static str {

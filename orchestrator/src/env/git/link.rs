@@ -1,21 +1,33 @@
 //! What the files of a worktree say of where it belongs, read without running git.
 
 use super::INITIALIZING;
+use crate::env::files;
 use std::path::{Path, PathBuf};
+
+/// Why a worktree is not known to be linked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It is not, for this reason.
+    #[error("{0}")]
+    Wrong(String),
+    /// It could not be read just now, for want of descriptors or memory of our own: nothing is known.
+    #[error("{0}")]
+    NotNow(String),
+}
 
 /// Whether `path` is linked to a repository as a whole worktree, whatever branch an agent may have checked out in it:
 /// two small files are read and nothing is run, since a git process would cost a thousand times more.
 ///
 /// # Errors
-/// What is wrong, in words.
-pub fn worktree_linked(path: &Path) -> Result<(), String> {
-    let git_dir = linked_git_dir(path)?;
+/// What is wrong, or why that is not known.
+pub fn worktree_linked(path: &Path) -> Result<(), LinkError> {
+    let git_dir = linked(path)?;
     if !git_dir.is_dir() {
-        return Err(format!("{} leads nowhere", path.join(".git").display()));
+        return Err(LinkError::Wrong(format!("{} leads nowhere", path.join(".git").display())));
     }
     match std::fs::read_to_string(git_dir.join("locked")) {
         Ok(reason) if reason.trim() == INITIALIZING => {
-            Err(format!("{} is the husk of an unfinished git worktree add", path.display()))
+            Err(LinkError::Wrong(format!("{} is the husk of an unfinished git worktree add", path.display())))
         }
         Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business
     }
@@ -29,15 +41,23 @@ pub fn dir_of(path: &Path) -> Option<PathBuf> {
 
 /// Where the `.git` file of a worktree leads.
 pub(super) fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
+    linked(path).map_err(|error| error.to_string())
+}
+
+fn linked(path: &Path) -> Result<PathBuf, LinkError> {
     let link = path.join(".git");
-    let about = link.symlink_metadata().map_err(|error| format!("{}: {error}", link.display()))?;
-    if !about.is_file() {
-        return Err(format!("{} is not a regular file", link.display()));
+    let failed = |error: std::io::Error| {
+        let why = format!("{}: {error}", link.display());
+        if files::lacking(&error) { LinkError::NotNow(why) } else { LinkError::Wrong(why) }
+    };
+    if !link.symlink_metadata().map_err(failed)?.is_file() {
+        return Err(LinkError::Wrong(format!("{} is not a regular file", link.display())));
     }
-    let text = read_text(&link)?;
+    let text = std::fs::read_to_string(&link).map_err(failed)?;
     let git_dir = text.trim_end_matches('\n').strip_prefix("gitdir: ");
     // An absolute path replaces the whole in this join; git 2.48 and later may write relative ones.
-    git_dir.map(|git_dir| path.join(git_dir)).ok_or_else(|| format!("{} names no gitdir", link.display()))
+    let git_dir = git_dir.map(|git_dir| path.join(git_dir));
+    git_dir.ok_or_else(|| LinkError::Wrong(format!("{} names no gitdir", link.display())))
 }
 
 /// The directory that all worktrees of one repository share, canonical, so that two can be compared.

@@ -13,7 +13,7 @@
 mod link;
 mod park;
 
-pub use link::{dir_of, worktree_linked};
+pub use link::{LinkError, dir_of, worktree_linked};
 
 use super::run::{Keep, Run, RunBytes, run_bytes};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
@@ -930,7 +930,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let check = |why: &str| {
             let error = worktree_linked(dir.path()).unwrap_err();
-            assert!(error.contains(why), "{error}");
+            assert!(error.to_string().contains(why), "{error}");
         };
         check("No such file");
         let link = dir.path().join(".git");

@@ -150,6 +150,8 @@ async fn follow(world: &World, control: &Control, mut notices: mpsc::Receiver<No
                     world.link.current.send_replace(Some(control.clone()));
                 }
             }
+            // Nobody else has this connection yet, the sweep neither: it would wait for a notice that may never come.
+            Err(error) if !shared => return error.to_string(),
             // The notice of the loss follows; a refusal or a timeout leaves it to the next notice or sweep.
             Err(error) => tracing::warn!(%error, "panes could not be listed"),
         }
@@ -173,4 +175,70 @@ pub(super) fn listed(control: &Control, panes: Vec<tmux::Pane>) -> Event {
     };
     let server: ProcessId = control.server();
     Event::PanesListed { server, panes: panes.into_iter().map(seen).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Places, Turns, sample, watches};
+    use super::*;
+    use crate::env::clock::Timeline;
+    use crate::env::git::Git;
+    use crate::env::kin::Kin;
+    use crate::env::tmux::TmuxConfig;
+    use rustix::process::Signal;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    /// Longer than anything may take on a machine under load.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A server that does not outlive its test.
+    struct Ours(ServerId);
+
+    impl Drop for Ours {
+        fn drop(&mut self) {
+            drop(process::signal(self.0, Signal::KILL));
+        }
+    }
+
+    fn world(home: &Path, tmux: TmuxConfig) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+        let git = Git { program: "git".into(), deadline: PATIENCE, marker: None };
+        let (spool, orch, installation) = (home.join("spool"), "/bin/orch".into(), "ab12".to_owned());
+        let places = Places { home: home.to_owned(), spool, orch, installation, tmux, git };
+        let (inbox, events) = mpsc::channel(16);
+        let world = World {
+            places: Arc::new(places),
+            timeline: Timeline::resume(None).expect("a clock"),
+            inbox,
+            link: Link::new(),
+            turns: Turns::default(),
+            tables: sample::Tables::default(),
+            kin: Kin::default(),
+            directories: watches::Directories::default(),
+        };
+        (world, events)
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_first_list_does_not_come_is_given_up() {
+        if let Err(error) = tmux::version("tmux".as_ref()).await {
+            eprintln!("not tested: {error}");
+            return;
+        }
+        let private = std::fs::Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(private).tempdir().expect("a directory");
+        let path = std::env::var("PATH").expect("a PATH");
+        let env = vec![("PATH".to_owned(), path)];
+        let mut config = TmuxConfig { program: "tmux".into(), socket: dir.path().join("s"), env, deadline: PATIENCE };
+        let (first, _notices) = Control::connect(&config).await.expect("a server");
+        let _server = Ours(first.server());
+        // The server is there already, so the second connection needs little of its short deadline.
+        config.deadline = Duration::from_secs(5);
+        let (control, notices) = Control::connect(&config).await.expect("a connection");
+        let (world, _events) = world(dir.path(), config);
+        process::signal(control.server(), Signal::STOP).expect("stopped");
+        let ended = tokio::time::timeout(PATIENCE, follow(&world, &control, notices)).await;
+        let reason = ended.expect("nobody would ever get this connection, and nobody another");
+        assert!(reason.contains("did not answer"), "{reason}");
+    }
 }

@@ -178,16 +178,60 @@ fn spooled(directory: &Path, happened: impl Fn(Event) -> Happened) -> Vec<SpoolI
             return Vec::new();
         }
     };
-    let item = |path: PathBuf| {
+    read_in_turn(paths, happened)
+}
+
+/// Reads records, up to one that cannot be read just now: it stays where it is, and so does what came after it.
+fn read_in_turn(paths: Vec<PathBuf>, happened: impl Fn(Event) -> Happened) -> Vec<SpoolItem> {
+    let mut items = Vec::with_capacity(paths.len());
+    for path in paths {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (event, usable) = match spool::read(&path) {
             Ok(record) => {
                 let spool::Record { project, role, epoch, token, report, .. } = record;
                 (Event::Reported { project, role, epoch, token, report }, true)
             }
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "the spool is read on in the next turn");
+                break;
+            }
             Err(error) => (Event::SpoolRejected { name: name.clone(), reason: error.to_string() }, false),
         };
-        SpoolItem { name, happened: happened(event), usable }
-    };
-    paths.into_iter().map(item).collect()
+        items.push(SpoolItem { name, happened: happened(event), usable });
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Report;
+    use crate::domain::id::{Epoch, ProjectId, RoleName, Token};
+    use crate::env::scarce;
+    use crate::spool::{Identity, Record};
+
+    #[test]
+    fn a_report_that_cannot_be_read_for_want_of_descriptors_waits() {
+        if !scarce::is_here("env::live::tests::a_report_that_cannot_be_read_for_want_of_descriptors_waits") {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let identity = Identity {
+            project: ProjectId(7),
+            role: RoleName("developer".to_owned()),
+            epoch: Epoch(1),
+            token: Token("0123456789abcdef0123456789abcdef".to_owned()),
+            spool: dir.path().join("spool"),
+        };
+        for at in 0..3 {
+            let record = Record::new(&identity, Report::Done(None), at, 1);
+            spool::write(&identity.spool, &record).expect("written");
+        }
+        let happened = |event| Happened { seen_at: crate::domain::time::Timestamp(0), source: Source::Spool, event };
+        let paths = spool::list(&identity.spool).expect("listed");
+        let taken = scarce::take_all();
+        assert_eq!(read_in_turn(paths.clone(), happened), []);
+        drop(taken);
+        assert_eq!(read_in_turn(paths, happened).iter().filter(|item| item.usable).count(), 3);
+    }
 }

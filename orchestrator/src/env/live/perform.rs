@@ -209,7 +209,8 @@ fn add_to_file(worktree: &Path, file: &FileToWrite) -> std::io::Result<()> {
 
 async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
     let (world, roles) = (world.clone(), roles.to_vec());
-    blocking(ordered, move || look_at(&world, &roles)).await
+    let found = blocking(ordered, move || look_at(&world, &roles)).await?;
+    found.map_err(|why| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), why))
 }
 
 async fn certify(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Fact, Failure> {
@@ -263,7 +264,8 @@ async fn ensure_session(
         }
     };
     let seen = tmux::list_panes(&control).await.map_err(failed)?;
-    let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen)).collect();
+    let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen).transpose()).collect::<Result<_, _>>();
+    let panes = panes.map_err(io)?;
     let server = control.server();
     Ok(Fact::SessionUp { adopted, panes, server: ProcessId { pid: server.pid, start: server.start } })
 }
@@ -277,10 +279,17 @@ fn without_pane(session: &str, token: &Token, launches: &[Launch], there: &[Pane
     launches.iter().filter(|launch| launch.again && !paned(launch)).map(|launch| launch.token.clone()).collect()
 }
 
-fn pane_up(launch: &Launch, seen: &[Pane]) -> Option<PaneUp> {
-    let pane = seen.iter().find(|pane| pane.role_token.as_ref() == Some(&launch.token.0))?;
-    let process = if pane.dead { None } else { process::identify(pane.pid) };
-    Some(PaneUp { role: launch.role.clone(), pane: pane.pane.clone(), process })
+/// How the pane of a launch came up, if it is there.
+///
+/// # Errors
+/// The system's, if its process cannot be looked at: no process would mean that it has ended.
+fn pane_up(launch: &Launch, seen: &[Pane]) -> std::io::Result<Option<PaneUp>> {
+    let pane = seen.iter().find(|pane| pane.role_token.as_ref() == Some(&launch.token.0));
+    let up = |pane: &Pane| {
+        let process = if pane.dead { None } else { process::look_up(pane.pid)? };
+        Ok(PaneUp { role: launch.role.clone(), pane: pane.pane.clone(), process })
+    };
+    pane.map(up).transpose()
 }
 
 async fn respawn(
@@ -292,11 +301,13 @@ async fn respawn(
 ) -> Result<Fact, Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let launched = launcher::pane(world, launch)
-        .map_err(|error| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string()))?;
+    let io = |error: std::io::Error| {
+        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
+    };
+    let launched = launcher::pane(world, launch).map_err(io)?;
     // What an earlier try whose outcome is unknown has started is found by its token, and is not started again.
     let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
-    if let Some(up) = pane_up(launch, &there) {
+    if let Some(up) = pane_up(launch, &there).map_err(io)? {
         return Ok(Fact::AgentUp(up));
     }
     if launch.again {
@@ -314,7 +325,7 @@ async fn respawn(
     };
     tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
-    pane_up(launch, &seen).map(Fact::AgentUp).ok_or_else(|| {
+    pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
         failed(TmuxError::Refused { argv: words(ordered), message: "the new pane is not in its session".to_owned() })
     })
 }
