@@ -49,6 +49,8 @@ pub struct Sim {
     metered: Metered,
     pub(super) submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
+    /// Commits when the journal was last read; none if it is to be read whatever they are.
+    read_at: Option<u64>,
     client: Stream,
     kill_after_commit: bool,
     cover: Cover,
@@ -89,6 +91,7 @@ impl Sim {
             metered: Metered::default(),
             submitted: BTreeMap::new(),
             told: Seq(0),
+            read_at: None,
             client: seed.stream("sim.client"),
             kill_after_commit: false,
             cover: Cover::default(),
@@ -235,6 +238,8 @@ impl Sim {
 
     fn start_another(&mut self) {
         self.outcome.starts += 1;
+        // Nor does what a planted bug does to the database before a start.
+        self.read_at = None;
         self.metered.anew();
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
@@ -298,6 +303,8 @@ impl Sim {
     fn enqueue(&mut self, project: u32) {
         let spec = spec(project, self.plan.schedule.roles);
         let now = self.now();
+        // What a client commits passes no gate.
+        self.read_at = None;
         match self.bank.client.enqueue(&spec, &now) {
             Ok(accepted) => {
                 self.submitted.insert(project, accepted.id);
@@ -404,14 +411,13 @@ impl Sim {
             }
             checkers.iter_mut().for_each(|checker| checker.witness(fact));
         }
-        let mut entries = match self.bank.client.entries_after(self.told, usize::MAX) {
+        let mut entries = match self.unread() {
             Ok(entries) => entries,
             Err(error) => {
                 self.outcome.broke = Some(format!("the journal cannot be read: {error}"));
                 return;
             }
         };
-        self.told = entries.last().map_or(self.told, |entry| entry.seq);
         if let Some(bend) = &bend {
             bend.borrow_mut().journaled(&mut entries);
         }
@@ -426,6 +432,17 @@ impl Sim {
         }
         self.awaited(&entries);
         self.follow(&entries, facts);
+    }
+
+    /// What the journal has got since the last call. Without a commit there is nothing to be read.
+    fn unread(&mut self) -> Result<Vec<Entry>, StoreError> {
+        let commits = self.gate.commits();
+        if self.read_at.replace(commits) == Some(commits) {
+            return Ok(Vec::new());
+        }
+        let entries = self.bank.client.entries_after(self.told, usize::MAX)?;
+        self.told = entries.last().map_or(self.told, |entry| entry.seq);
+        Ok(entries)
     }
 
     /// Faults that waited for one of these entries are due now.

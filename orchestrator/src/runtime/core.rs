@@ -154,10 +154,13 @@ impl<E: Env> Core<E> {
     }
 
     fn decided(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
-        self.take_newcomers()?;
+        let news = self.store.has_news(self.newest)?;
+        if news {
+            self.take_newcomers()?;
+        }
         let spool = self.env.drain_spool();
         let now = self.env.now();
-        let asked = self.untaken()?;
+        let asked = if news { self.untaken()? } else { Vec::new() };
         let mut turn = Turn::default();
         for item in &spool {
             self.decide(&item.happened, &now, &mut turn.decision);

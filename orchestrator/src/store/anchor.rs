@@ -31,13 +31,18 @@ impl Store {
     pub fn set_anchor(&mut self, anchor: &Anchor) -> Result<(), StoreError> {
         let renews = self.holds();
         let tx = self.begin()?;
-        tx.execute(
+        tx.prepare_cached(
             "INSERT INTO clock (id, boot_id, mono_us, at_us, wall_us) VALUES (1, ?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET boot_id = ?1, mono_us = ?2, at_us = ?3, wall_us = ?4",
-            params![anchor.boot_id, anchor.mono_us.cast_signed(), anchor.at.0.cast_signed(), anchor.wall_us],
-        )?;
+        )?
+        .execute(params![
+            anchor.boot_id,
+            anchor.mono_us.cast_signed(),
+            anchor.at.0.cast_signed(),
+            anchor.wall_us
+        ])?;
         if renews {
-            tx.execute("UPDATE lease SET renewed_us = ?1 WHERE id = 1", [anchor.at.0.cast_signed()])?;
+            tx.prepare_cached("UPDATE lease SET renewed_us = ?1 WHERE id = 1")?.execute([anchor.at.0.cast_signed()])?;
         }
         tx.commit()?;
         self.still_there()

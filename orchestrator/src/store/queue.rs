@@ -114,16 +114,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::request::RequestKind;
     use crate::domain::time::{Timestamp, WallTime};
-    use crate::store::Mode;
+    use crate::store::{Mode, Taken, Turn};
+    use rusqlite::Connection;
 
-    #[test]
-    fn a_full_queue_is_an_explicit_error_and_one_that_drains_takes_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&dir.path().join("orch.db"), Mode::Create).unwrap();
-        store.set_installation("0042").unwrap();
-        let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
-        let spec = Spec {
+    fn spec() -> Spec {
+        Spec {
             title: "One more".to_owned(),
             repo: "/srv/app".to_owned(),
             base_sha: "f00d".to_owned(),
@@ -133,7 +130,16 @@ mod tests {
             batch: None,
             roles: Vec::new(),
             resources: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_full_queue_is_an_explicit_error_and_one_that_drains_takes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("orch.db"), Mode::Create).unwrap();
+        store.set_installation("0042").unwrap();
+        let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+        let spec = spec();
         let first = Spec { key: Some("known".to_owned()), ..spec.clone() };
         store.enqueue(&first, &now).unwrap();
         let fill = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
@@ -147,5 +153,48 @@ mod tests {
         assert_eq!(store.last_project().unwrap(), ProjectId(max), "nothing was accepted");
         let known = store.enqueue(&first, &now).unwrap();
         assert_eq!((known.id, known.new), (ProjectId(1), false), "what was accepted before is answered");
+    }
+
+    #[test]
+    fn news_is_a_project_above_the_newest_known_or_a_request_that_nobody_took() {
+        let mut store = Store::from_connection(Connection::open_in_memory().unwrap()).unwrap();
+        store.set_installation("0042").unwrap();
+        let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+        assert!(!store.has_news(ProjectId(0)).unwrap(), "nothing is there");
+        let id = store.enqueue(&spec(), &now).unwrap().id;
+        assert!(store.has_news(ProjectId(0)).unwrap());
+        assert!(!store.has_news(id).unwrap(), "it is known");
+        store.request(id, RequestKind::Suspend, &now).unwrap();
+        assert!(store.has_news(id).unwrap());
+        let request = store.untaken_requests(1).unwrap()[0].request.id;
+        let turn = Turn { taken: vec![Taken { id: request, done: true }], ..Turn::default() };
+        store.commit(&turn, &now).unwrap();
+        assert!(!store.has_news(id).unwrap(), "it was taken");
+    }
+    #[test]
+    fn a_word_that_no_state_has_is_refused() {
+        let mut store = Store::from_connection(Connection::open_in_memory().unwrap()).unwrap();
+        store.set_installation("0042").unwrap();
+        store.enqueue(&spec(), &Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] }).unwrap();
+        let session = "session_name = 'one', session_token = printf('%032d', 1)";
+        let is = |set: &str| store.connection.execute(&format!("UPDATE project SET {set}"), []);
+        for word in ["breaker", "credit", "operator"] {
+            assert_eq!(is(&format!("reason = '{word}'")), Ok(1));
+        }
+        for word in ["closed", "open", "half_open"] {
+            assert_eq!(is(&format!("breaker_state = '{word}'")), Ok(1));
+        }
+        for word in ["intended", "live", "gone"] {
+            assert_eq!(is(&format!("{session}, session_is = '{word}'")), Ok(1));
+        }
+        let bare = "session_name = NULL, session_token = NULL, session_is = NULL, reason = NULL";
+        assert_eq!(is(bare), Ok(1));
+        is("reason = 'bored'").unwrap_err();
+        is("breaker_state = 'ajar'").unwrap_err();
+        is(&format!("{session}, session_is = 'lost'")).unwrap_err();
+        // The triggers would refuse the move; this is about the row.
+        store.connection.execute_batch("DROP TRIGGER project_legal; DROP TRIGGER project_journaled").unwrap();
+        is("state = 'launching'").unwrap_err();
+        assert_eq!(is(&format!("{session}, session_is = 'intended', state = 'launching'")), Ok(1));
     }
 }

@@ -59,6 +59,19 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a client has left anything: a project with an id above `after`, or a request that nobody has taken. One
+    /// short question for a turn to ask, which most often has nothing to read.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_news(&self, after: ProjectId) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM project WHERE id > ?1)
+                 OR EXISTS (SELECT 1 FROM request WHERE taken_us IS NULL)",
+        )?;
+        Ok(statement.query_row([after.0], |row| row.get(0))?)
+    }
+
     /// Unfinished projects with an id above `after`: what was enqueued since.
     ///
     /// # Errors

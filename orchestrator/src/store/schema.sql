@@ -57,6 +57,8 @@ INSERT INTO role_move VALUES
     ('dead', 'starting'), ('dead', 'done'), ('dead', 'absent'),
     ('unknown', 'working'), ('unknown', 'done'), ('unknown', 'dead'), ('unknown', 'absent');
 
+-- The CHECKs of what every report updates compare with one value or two before they look into a list: for each list of
+-- three or more that it comes to, SQLite builds a table of its own.
 CREATE TABLE project (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     title         TEXT    NOT NULL CHECK (title <> ''),
@@ -67,17 +69,17 @@ CREATE TABLE project (
     spec          TEXT    NOT NULL CHECK (json_valid(spec)),
     state         TEXT    NOT NULL CHECK (state IN ('queued', 'provisioning', 'launching', 'briefing', 'running',
                                                     'recovering', 'suspended', 'completed', 'failed', 'cancelled')),
-    reason        TEXT    CHECK (reason IN ('breaker', 'credit', 'operator', 'needs_operator')),
+    reason        TEXT    CHECK (reason IS NULL OR reason IN ('breaker', 'credit', 'operator', 'needs_operator')),
     epoch         INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     enqueued_us   INTEGER NOT NULL,
     state_us      INTEGER NOT NULL,
     session_name  TEXT    CHECK (session_name <> '' AND length(session_name) <= 40
                                  AND session_name NOT GLOB '*[^a-z0-9-]*'),
     session_token TEXT    CHECK (length(session_token) = 32),
-    session_is    TEXT    CHECK (session_is IN ('intended', 'live', 'gone')),
+    session_is    TEXT    CHECK (session_is IN ('intended', 'live') OR session_is = 'gone'),
     server_pid    INTEGER,
     server_start  INTEGER,
-    breaker_state TEXT    NOT NULL DEFAULT 'closed' CHECK (breaker_state IN ('closed', 'open', 'half_open')),
+    breaker_state TEXT    NOT NULL DEFAULT 'closed' CHECK (breaker_state = 'closed' OR breaker_state IN ('open', 'half_open')),
     breaker       TEXT    NOT NULL CHECK (json_valid(breaker)),
     incident      TEXT    CHECK (json_valid(incident)),
     stale         TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(stale)),
@@ -91,7 +93,7 @@ CREATE TABLE project (
     version       INTEGER NOT NULL DEFAULT 0,
     CHECK ((session_name IS NULL) = (session_token IS NULL) AND (session_name IS NULL) = (session_is IS NULL)),
     -- S3, and the missing session_name of projects 89 and 99.
-    CHECK (state NOT IN ('launching', 'briefing', 'running') OR session_name IS NOT NULL),
+    CHECK (session_name IS NOT NULL OR state NOT IN ('launching', 'briefing', 'running')),
     -- G3: who waits for an operator says what is unknown, and since when.
     CHECK ((reason IS 'needs_operator') = (unknown IS NOT NULL)),
     -- G7: nothing fails without its evidence.

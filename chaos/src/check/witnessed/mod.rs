@@ -5,6 +5,7 @@
 
 mod alive;
 mod apart;
+mod attention;
 mod audited;
 mod bounded;
 mod cleared;

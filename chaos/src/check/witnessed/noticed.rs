@@ -3,6 +3,7 @@
 //! Time counts only while an orchestrator runs whose tmux answers and whose store takes writes: nothing can be
 //! committed within a bound by a process that is dead. It starts anew with the latest hindrance.
 
+use super::attention::Attention;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
@@ -19,10 +20,7 @@ const HUNG: Span = Span(10_000_000);
 /// The checker of D1.
 #[derive(Debug, Default)]
 pub(super) struct Noticed {
-    /// What stands in the way of noticing anything, by name; a serving orchestrator is the absence of "nobody".
-    hindered: BTreeSet<&'static str>,
-    serving: BTreeSet<usize>,
-    free_since: Timestamp,
+    attention: Attention,
     known: BTreeMap<ProcessId, ProjectId>,
     deaths: BTreeMap<ProcessId, Timestamp>,
     unfit: BTreeMap<(ProjectId, RoleName), Timestamp>,
@@ -35,19 +33,14 @@ pub(super) struct Noticed {
 }
 
 impl Noticed {
-    fn is_free(&self) -> bool {
-        self.hindered.is_empty() && !self.serving.is_empty()
-    }
-
     /// Everything open that should have been noticed by now.
     fn expire(&mut self, at: Timestamp) {
         self.latest = at;
         self.silence(at);
-        if !self.is_free() {
+        if !self.attention.is_free() {
             return;
         }
-        let free = self.free_since;
-        let late = |since: &Timestamp| at.since((*since).max(free)) > BY_SWEEP;
+        let late = |since: &Timestamp| self.attention.counted(*since, at) > BY_SWEEP;
         let dead: Vec<ProcessId> = self.deaths.iter().filter(|(_, at)| late(at)).map(|(id, _)| *id).collect();
         for process in dead {
             let since = self.deaths.remove(&process).unwrap_or_default().as_millis();
@@ -70,23 +63,15 @@ impl Noticed {
     /// A server that answers nothing, while somebody asks who can write that down.
     fn silence(&mut self, at: Timestamp) {
         let Some(since) = self.stopped else { return };
-        if self.serving.is_empty() || self.hindered.iter().any(|by| *by != "tmux") {
+        if !self.attention.is_free_but_for("tmux") {
             return;
         }
-        let since = since.max(self.free_since);
+        let since = self.attention.counts_from(since);
         let late = at.since(since) > HUNG;
         self.tally
             .check(!late, || format!("tmux answered nothing from {} ms on, and nothing told of it", since.as_millis()));
         if late {
             self.stopped = None;
-        }
-    }
-
-    fn hinder(&mut self, by: &'static str, is: bool, at: Timestamp) {
-        if is {
-            self.hindered.insert(by);
-        } else if self.hindered.remove(by) {
-            self.free_since = at;
         }
     }
 }
@@ -103,23 +88,14 @@ impl Checker for Noticed {
     fn witness(&mut self, told: &Witnessed) {
         let at = told.at;
         self.expire(at);
-        if let Fact::Serving { life } = told.fact {
-            self.serving.insert(life);
-            self.free_since = at;
-        } else if let Fact::NotServing { life } = told.fact {
-            self.serving.remove(&life);
-            self.free_since = at;
-        } else if let Fact::Hindered { by } = told.fact {
-            self.hinder(by, true, at);
-        } else if let Fact::Unhindered { by } = told.fact {
-            self.hinder(by, false, at);
-        } else if told.fact == Fact::ServerStopped {
+        self.attention.witness(&told.fact, at);
+        if told.fact == Fact::ServerStopped {
             self.stopped = (!self.lost).then_some(at);
-            self.hinder("tmux", true, at);
+            self.attention.hinder("tmux");
         } else if told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerGone { .. }) {
             self.stopped = None;
-            self.hinder("tmux", false, at);
-            self.free_since = at;
+            self.attention.unhinder("tmux", at);
+            self.attention.anew(at);
         } else if let Fact::AgentGone { process, .. } = told.fact {
             if self.known.contains_key(&process) {
                 self.deaths.insert(process, at);
@@ -132,7 +108,7 @@ impl Checker for Noticed {
             self.unfit.remove(&(*project, role.clone()));
         } else if told.fact == Fact::Rebooted {
             self.stopped = None;
-            self.hinder("tmux", false, at);
+            self.attention.unhinder("tmux", at);
         }
     }
 

@@ -1,5 +1,6 @@
 //! L4: a breaker that is open half-opens when its time has come, whatever was restarted meanwhile.
 
+use super::attention::Attention;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::breaker::BreakerState;
@@ -8,7 +9,7 @@ use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::state::ProjectState;
 use orchestrator::domain::time::{Span, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How much later than its time: a start, a list of tmux, and the sweep in between.
 const GRACE: Span = Span::from_secs(60);
@@ -17,32 +18,22 @@ const GRACE: Span = Span::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Reopened {
     open: BTreeMap<ProjectId, Timestamp>,
-    hindered: BTreeSet<&'static str>,
-    serving: BTreeSet<usize>,
-    free_since: Timestamp,
+    attention: Attention,
     tally: Tally,
 }
 
 impl Reopened {
     fn expire(&mut self, at: Timestamp) {
-        if self.serving.is_empty() || !self.hindered.is_empty() {
+        if !self.attention.is_free() {
             return;
         }
         let window = Policy::default().breaker_window();
-        let free = self.free_since;
-        let late = |since: Timestamp| at.since((since + window).max(free)) > GRACE;
+        let late = |since: Timestamp| self.attention.counted(since + window, at) > GRACE;
         let late: Vec<_> = self.open.iter().filter(|(_, since)| late(**since)).map(|(id, at)| (*id, *at)).collect();
         for (project, since) in late {
             self.open.remove(&project);
             let since = since.as_millis();
             self.tally.violate(format!("the breaker of project {project} opened at {since} ms and never half-opened"));
-        }
-    }
-
-    fn hinder(&mut self, by: &'static str, is: bool, at: Timestamp) {
-        let changed = if is { self.hindered.insert(by) } else { self.hindered.remove(by) };
-        if changed {
-            self.free_since = at;
         }
     }
 }
@@ -59,20 +50,11 @@ impl Checker for Reopened {
     fn witness(&mut self, told: &Witnessed) {
         let at = told.at;
         self.expire(at);
-        if let Fact::Serving { life } = told.fact {
-            self.serving.insert(life);
-            self.free_since = at;
-        } else if let Fact::NotServing { life } = told.fact {
-            self.serving.remove(&life);
-            self.free_since = at;
-        } else if let Fact::Hindered { by } = told.fact {
-            self.hinder(by, true, at);
-        } else if let Fact::Unhindered { by } = told.fact {
-            self.hinder(by, false, at);
-        } else if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
-            self.hinder("tmux", true, at);
+        self.attention.witness(&told.fact, at);
+        if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
+            self.attention.hinder("tmux");
         } else if told.fact == Fact::ServerContinued || matches!(told.fact, Fact::ServerUp { .. }) {
-            self.hinder("tmux", false, at);
+            self.attention.unhinder("tmux", at);
         }
     }
 
