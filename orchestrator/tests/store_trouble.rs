@@ -231,6 +231,7 @@ fn whoever_lost_the_lease_writes_nothing_and_does_nothing() {
     let store = story.core.store();
     assert!(fenced(store.journal(stopped(), &now).expect_err("fenced")));
     assert!(fenced(store.supersede_intents(Timestamp(9)).expect_err("fenced")));
+    assert!(fenced(store.prove(Timestamp(9)).expect_err("fenced")));
     assert!(fenced(store.release_lease().expect_err("fenced")));
     let anchor =
         orchestrator::domain::time::Anchor { boot_id: "b".to_owned(), mono_us: 1, at: Timestamp(9), wall_us: 1 };
@@ -239,6 +240,43 @@ fn whoever_lost_the_lease_writes_nothing_and_does_nothing() {
     // The newest goes on, and renews its lease with the anchor.
     other.set_anchor(&anchor).expect("it holds the lease");
     assert_eq!(other.lease().expect("read").map(|lease| lease.renewed), Some(Timestamp(9)));
+}
+
+/// A turn that writes nothing is no proof that the store can be written: it stays refused until it can be.
+#[test]
+fn a_store_that_takes_no_write_is_in_trouble_for_idle_turns_too() {
+    let (mut story, path) = wounded();
+    story.core.store().take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
+    let other = rusqlite::Connection::open(&path).expect("a connection");
+    other
+        .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON lease BEGIN SELECT RAISE(ABORT, 'planted'); END")
+        .expect("set up");
+    story.turn(Vec::new());
+    story.core.distrust();
+    let before = story.core.env().submitted;
+    for _ in 0..3 {
+        let error = story.core.turn(Vec::new()).expect_err("still refused");
+        assert!(error.to_string().contains("planted"), "{error}");
+    }
+    assert_eq!(story.core.env().submitted, before, "nothing is performed without a store");
+    other.execute_batch("DROP TRIGGER full").expect("healed");
+    story.turn(Vec::new());
+    let lease = story.core.store().lease().expect("read").expect("a lease");
+    assert_eq!(lease.renewed, Timestamp(1), "a proof is no look at the world");
+    goes_on(&mut story);
+}
+
+/// A row that is set to what it holds is not written at all, and an idle turn has no other row.
+#[test]
+fn the_proof_changes_the_file() {
+    let (mut story, path) = wounded();
+    let store = story.core.store();
+    store.take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
+    store.supersede_intents(Timestamp(2)).expect("nothing is open any more");
+    let reader = Store::open(&path, Mode::ReadOnly).expect("opened");
+    let before = reader.data_version().expect("read");
+    story.core.store().prove(Timestamp(3)).expect("it can be written");
+    assert_ne!(reader.data_version().expect("read"), before);
 }
 
 /// What a person, or a defect of SQLite's, would have to do to make it refuse at a certain moment.

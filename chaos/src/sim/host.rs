@@ -1,8 +1,8 @@
 //! An orchestrator of the simulated world: the real core over the simulator's side of the seam, driven as
 //! `orch serve` drives it.
 //!
-//! It keeps the pace of `orchestrator/src/runtime/serve.rs`: the sweep, the anchor that is the lease's heartbeat, the
-//! pause after trouble with the store.
+//! Its beat is the live one (`orchestrator/src/runtime/beat.rs`): the sweep, the anchor that is the lease's heartbeat,
+//! what nobody looked at. Only the pause after trouble with the store is its own.
 
 use super::bank::Bank;
 use super::env::SimEnv;
@@ -12,24 +12,19 @@ use super::link::Life;
 use super::planted::{BentEnv, Turn};
 use super::world::{Ev, World};
 use crate::witness::Fact;
-use orchestrator::domain::event::{Event, Happened, Source};
-use orchestrator::domain::fleet::Tmux;
+use orchestrator::config::Config;
+use orchestrator::domain::event::{Event, Happened};
 use orchestrator::domain::id::{ProcessId, Seq};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::time::{Anchor, Span, Timestamp};
 use orchestrator::env::Env;
-use orchestrator::runtime::{Core, Pace, Reading};
+use orchestrator::runtime::{Beat, Core, Reading};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The sweep while all is well, and while it is not.
-const SWEEP: Span = Span::from_secs(5);
-const SWEEP_UNHEALTHY: Span = Span::from_secs(1);
-/// The lease's heartbeat.
-const ANCHOR_EVERY: Span = Span::from_secs(10);
 /// The pause after a store that failed.
 const TROUBLE: Span = Span::from_secs(1);
 
@@ -52,11 +47,9 @@ pub struct Host {
     /// Which life of the world it is.
     pub life: usize,
     anchor: Anchor,
-    next_sweep: Timestamp,
-    next_anchor: Timestamp,
+    beat: Beat,
     /// Until when the store is left alone after it failed.
     trouble: Option<Timestamp>,
-    pace: Pace,
     wake: Option<Tick>,
     inbox: Vec<Happened>,
 }
@@ -100,9 +93,7 @@ impl Host {
             world.borrow_mut().lives[life].alive = false;
             error
         };
-        // The lease was renewed with every anchor, so the last renewal is no more than that before the last look.
-        let away = store.lease().map_err(dead)?.map(|lease| at.since(lease.renewed));
-        let away = away.filter(|away| *away > ANCHOR_EVERY * 2).map(|away| Event::Away { away, counted: away });
+        let renewed = store.lease().map_err(dead)?.map(|lease| lease.renewed);
         store.take_lease(me, at, None).map_err(dead)?;
         let env = BentEnv::new(SimEnv::new(Rc::clone(world), life, Arc::clone(gate)), life, bend);
         let first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
@@ -118,19 +109,16 @@ impl Host {
             let after = world.takes(1_000, 5_000);
             world.after(after, Ev::Connect { life });
         }
-        let sweep = |event| Happened { seen_at: at, source: Source::Sweep, event };
-        let inbox = away.into_iter().chain([Event::Started]).map(sweep).collect();
-        let pace = Pace::new(reading(&world.borrow()));
+        let inbox = Beat::first(renewed, at);
+        let beat = Beat::new(reading(&world.borrow()), Span::from_secs(Config::default().sweep_s));
         Ok(Self {
             core,
             world: Rc::clone(world),
             gate: Arc::clone(gate),
             life,
             anchor,
-            next_sweep: at,
-            next_anchor: at + ANCHOR_EVERY,
+            beat,
             trouble: None,
-            pace,
             wake: None,
             inbox,
         })
@@ -171,14 +159,7 @@ impl Host {
         }
         let mut drained = std::mem::take(&mut self.inbox);
         let now = reading(&self.world.borrow());
-        if let Some(away) = self.pace.away(now) {
-            drained.insert(0, Happened { seen_at: at, source: Source::Timer, event: away });
-        }
-        if at >= self.next_sweep {
-            drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
-            let healthy = matches!(self.core.fleet().tmux, Tmux::Alive(_)) && self.trouble.is_none();
-            self.next_sweep = at + if healthy { SWEEP } else { SWEEP_UNHEALTHY };
-        }
+        self.beat.due(now, &self.core.fleet().tmux, self.trouble.is_none(), &mut drained);
         let bend = self.world.borrow().bend.clone();
         if let Some(bend) = bend {
             drained = bend.borrow_mut().turned(&self.world.borrow(), Turn { life: self.life, at }, drained);
@@ -187,12 +168,11 @@ impl Host {
             return self.failed(&error);
         }
         self.trouble = None;
-        self.pace.looked(now);
+        self.beat.looked(now);
         if self.gate.is_struck() {
             return Stands::Crashed;
         }
-        if at >= self.next_anchor {
-            self.next_anchor = at + ANCHOR_EVERY;
+        if self.beat.anchors(at) {
             let wall_us = {
                 let world = self.world.borrow();
                 self.anchor.mono_us = world.kernel.mono(world.at);
@@ -217,21 +197,18 @@ impl Host {
         }
         let at = self.now();
         self.trouble = Some(at + TROUBLE);
-        self.next_sweep = at;
+        self.beat.refused(at);
         Stands::Up
     }
 
     /// Plans the next turn that is due by the clock.
     pub fn plan(&mut self) {
-        let next = match self.trouble {
-            Some(until) => until,
-            None => self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep)),
+        let at = self.now();
+        let pause = match self.trouble {
+            Some(until) => until.since(at),
+            None => self.beat.rest(at, self.core.next_wake()),
         };
         let mut world = self.world.borrow_mut();
-        let pause = next.since(world.now());
-        if self.trouble.is_none() {
-            self.pace.means(pause);
-        }
         let due = world.at + pause.0;
         if self.wake.is_none_or(|planned| planned > due || planned <= world.at) {
             self.wake = Some(due);

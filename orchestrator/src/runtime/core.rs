@@ -327,11 +327,12 @@ impl<E: Env> Core<E> {
     }
 
     /// Forgets what memory holds and reads the store again: after a failed commit only the file is to be believed.
-    /// Intents that it holds open belong to no effect that memory knows of; they are settled by observation.
+    /// Intents that it holds open belong to no effect that memory knows of; they are settled by observation. That it
+    /// can be written is proved by a write, or a turn that decides nothing would pass for the end of the trouble.
     fn recover(&mut self) -> Result<(), StoreError> {
         self.store.revive()?;
         let now = self.env.now();
-        self.store.supersede_intents(now.at)?;
+        self.store.prove(now.at)?;
         let policy = self.fleet.policy.clone();
         let (tmux, last_server, next) = (self.fleet.tmux.clone(), self.fleet.last_server, self.fleet.next_effect);
         let asked = self.fleet.asked_since;

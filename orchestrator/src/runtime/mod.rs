@@ -1,6 +1,7 @@
 //! Joins the parts: the loop, and the live shell around it.
 
 mod admit;
+mod beat;
 pub mod core;
 mod http;
 mod mark;
@@ -12,6 +13,7 @@ mod trouble;
 
 pub use self::core::Core;
 pub use admit::{AdmitError, enqueue, examine, init, request};
-pub use pace::{Pace, Reading};
+pub use beat::Beat;
+pub use pace::Reading;
 pub use serve::{ServeError, moment, serve};
 pub use trouble::{Trouble, told};

@@ -17,23 +17,21 @@ pub struct Reading {
     pub boot: Span,
 }
 
-/// Keeps account of it for the loop.
+/// Keeps account of it for the beat.
 #[derive(Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     looked: Reading,
     meant: Span,
 }
 
 impl Pace {
     /// Begins at `now`.
-    #[must_use]
-    pub fn new(now: Reading) -> Self {
+    pub(super) fn new(now: Reading) -> Self {
         Self { looked: now, meant: Span(0) }
     }
 
     /// The event that has to come first in a turn at `now`, if nobody looked for longer than was meant.
-    #[must_use]
-    pub fn away(&self, now: Reading) -> Option<Event> {
+    pub(super) fn away(&self, now: Reading) -> Option<Event> {
         let beyond = |passed: Span| Span(passed.0.saturating_sub(self.meant.0));
         let away = beyond(Span(now.boot.0.saturating_sub(self.looked.boot.0)));
         let counted = beyond(now.at.since(self.looked.at));
@@ -41,12 +39,12 @@ impl Pace {
     }
 
     /// A turn that began at `now` was committed. One that was not has looked at nothing.
-    pub fn looked(&mut self, now: Reading) {
+    pub(super) fn looked(&mut self, now: Reading) {
         *self = Self::new(now);
     }
 
     /// The loop is about to wait for at most `pause`, after a turn that was committed.
-    pub fn means(&mut self, pause: Span) {
+    pub(super) fn means(&mut self, pause: Span) {
         self.meant = pause;
     }
 }

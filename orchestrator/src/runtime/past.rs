@@ -2,10 +2,11 @@
 //! whether the database is the one that was there.
 
 use super::mark::Mark;
-use super::serve::{ANCHOR_EVERY, ServeError};
+use super::serve::ServeError;
 use crate::config::Home;
 use crate::domain::event::{Event, Trace};
 use crate::domain::id::ProjectId;
+use crate::domain::time::Timestamp;
 use crate::env::clock::Timeline;
 use crate::env::traces;
 use crate::store::{Store, StoreError};
@@ -14,8 +15,8 @@ use crate::store::{Store, StoreError};
 pub(super) struct Past {
     /// What is to be decided before anything is watched.
     pub(super) first: Vec<Event>,
-    /// The time in which nobody looked, if that was long.
-    pub(super) away: Option<Event>,
+    /// When the last holder renewed its lease.
+    pub(super) renewed: Option<Timestamp>,
     /// How far the journal got, as it is kept from here on.
     pub(super) mark: Mark,
 }
@@ -49,11 +50,9 @@ impl Past {
         if !newer.is_empty() {
             first.push(Event::Traced(newer));
         }
-        // The lease was renewed with every anchor, so the last renewal is no more than that before the last look.
-        let away = store.lease()?.map(|lease| timeline.at().since(lease.renewed));
-        let away = away.filter(|away| *away > ANCHOR_EVERY * 2).map(|away| Event::Away { away, counted: away });
+        let renewed = store.lease()?.map(|lease| lease.renewed);
         // The mark is written once what it says is dealt with.
-        Ok(Self { first, away, mark: Mark { installation, seq: crate::domain::id::Seq(0) } })
+        Ok(Self { first, renewed, mark: Mark { installation, seq: crate::domain::id::Seq(0) } })
     }
 }
 

@@ -3,15 +3,16 @@
 //! It owns the process: the lock, the lease, the signals, the timer, the HTTP port. It feeds the core with whatever
 //! the sources told, wakes it for deadlines and sweeps, and publishes what was committed. It decides nothing.
 
+use super::beat::Beat;
 use super::core::Core;
 use super::http;
 use super::mark::Mark;
-use super::pace::{Pace, Reading};
+use super::pace::Reading;
 use super::past::Past;
 use super::publish::Publisher;
 use super::trouble::Keeper;
 use crate::config::{Config, Home};
-use crate::domain::event::{Event, Happened, Source};
+use crate::domain::event::Happened;
 use crate::domain::id::{ProcessId, Token};
 use crate::domain::limits::{self, deadline};
 use crate::domain::signal::{Signal, What};
@@ -38,12 +39,8 @@ use tokio::sync::mpsc;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// How often the timeline's anchor is written, so that a reboot loses no more of it, and the lease renewed with it.
-pub(super) const ANCHOR_EVERY: Span = Span::from_secs(10);
 /// How often the database is backed up.
 const BACKUP_EVERY: Span = Span::from_secs(3_600);
-/// The sweep while tmux or the store cannot be relied on (DESIGN.md, section 6).
-const SWEEP_UNHEALTHY: Span = Span::from_secs(1);
 
 /// Why `orch serve` could not run, or could not go on.
 #[derive(Debug, Error)]
@@ -189,12 +186,9 @@ struct Shell {
     core: Core<Live>,
     publisher: Publisher,
     timeline: Timeline,
-    sweep_every: Span,
-    next_sweep: Timestamp,
-    next_anchor: Timestamp,
+    beat: Beat,
     next_backup: Timestamp,
     trouble: Keeper,
-    pace: Pace,
     mark: Mark,
     home: Home,
 }
@@ -221,17 +215,13 @@ async fn run(
     core.store().set_anchor(&timeline.anchor())?;
     core.env().connect();
     let at = timeline.at();
-    let sweep_every = Span::from_secs(config.sweep_s);
     let mut shell = Shell {
         core,
         publisher,
         timeline: timeline.clone(),
-        sweep_every,
-        next_sweep: at,
-        next_anchor: at,
+        beat: Beat::new(reading(&timeline), Span::from_secs(config.sweep_s)),
         next_backup: at + first_backup(home),
         trouble: Keeper::new(home.run_dir(), me),
-        pace: Pace::new(reading(&timeline)),
         mark: past.mark,
         home: home.clone(),
     };
@@ -242,12 +232,10 @@ async fn run(
     let ready = json!({ "pid": me.pid, "http": address.to_string() }).to_string();
     files::write_atomic(&home.run_dir(), Path::new("serve.json"), ready.as_bytes(), 0o600)
         .map_err(environment("write serve.json"))?;
-    let sweep = |event| Happened { seen_at: at, source: Source::Sweep, event };
-    let mut batch: Vec<Happened> = past.away.into_iter().chain([Event::Started]).map(sweep).collect();
+    let mut batch = Beat::first(past.renewed, at);
     let reason = loop {
         shell.turn(std::mem::take(&mut batch))?;
         let wait = shell.pause();
-        shell.rest(wait);
         let degraded = shell.trouble.is_on();
         tokio::select! {
             biased;
@@ -269,7 +257,8 @@ impl Shell {
         let unfinished = u32::try_from(self.core.fleet().projects().count()).unwrap_or(u32::MAX);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let what = What::OrchestratorStarted { process: me, version, unfinished, unconfirmed };
-        self.journal(what)
+        self.journal(what)?;
+        self.mark()
     }
 
     fn farewell(&mut self, reason: &str) -> Result<(), StoreError> {
@@ -299,17 +288,10 @@ impl Shell {
     fn turn(&mut self, mut drained: Vec<Happened>) -> Result<(), StoreError> {
         let now = reading(&self.timeline);
         let at = now.at;
-        if let Some(away) = self.pace.away(now) {
-            drained.insert(0, Happened { seen_at: at, source: Source::Timer, event: away });
-        }
-        if at >= self.next_sweep {
-            drained.push(Happened { seen_at: at, source: Source::Sweep, event: Event::SweepDue });
-            self.next_sweep = at + self.sweep_pause();
-        }
-        let sweeps = drained.iter().any(|happened| happened.event == Event::SweepDue);
+        let sweeps = self.beat.due(now, &self.core.fleet().tmux, !self.trouble.is_on(), &mut drained);
         match self.core.turn(drained) {
             Ok(()) => {
-                self.pace.looked(now);
+                self.beat.looked(now);
                 self.trouble.over();
                 self.publish();
                 let took = self.timeline.at().since(at);
@@ -320,8 +302,7 @@ impl Shell {
             }
             Err(error) => self.failed(error)?,
         }
-        if at >= self.next_anchor && !self.trouble.is_on() {
-            self.next_anchor = at + ANCHOR_EVERY;
+        if !self.trouble.is_on() && self.beat.anchors(at) {
             let anchor = self.timeline.anchor();
             let set = self.core.store().set_anchor(&anchor).and_then(|()| self.mark());
             if let Err(error) = set {
@@ -342,7 +323,7 @@ impl Shell {
             return Err(error);
         }
         self.trouble.met(&error);
-        self.next_sweep = self.timeline.at();
+        self.beat.refused(self.timeline.at());
         Ok(())
     }
 
@@ -356,25 +337,13 @@ impl Shell {
         Ok(())
     }
 
-    /// The loop is about to wait.
-    fn rest(&mut self, wait: Duration) {
-        if !self.trouble.is_on() {
-            self.pace.means(Span(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)));
-        }
-    }
-
-    fn sweep_pause(&self) -> Span {
-        let healthy = matches!(self.core.fleet().tmux, crate::domain::fleet::Tmux::Alive(_)) && !self.trouble.is_on();
-        if healthy { self.sweep_every } else { self.sweep_every.min(SWEEP_UNHEALTHY) }
-    }
-
-    /// How long nothing has to be done if nothing happens.
-    fn pause(&self) -> Duration {
+    /// How long the loop is about to wait if nothing happens.
+    fn pause(&mut self) -> Duration {
         if let Some(pause) = self.trouble.pause() {
             return pause;
         }
-        let next = self.core.next_wake().map_or(self.next_sweep, |wake| wake.min(self.next_sweep));
-        Duration::from_micros(next.since(self.timeline.at()).0)
+        let pause = self.beat.rest(self.timeline.at(), self.core.next_wake());
+        Duration::from_micros(pause.0)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::signal::{Entry, Signal};
 use crate::domain::spec::Spec;
 use crate::domain::state::{ProjectState, RoleState, SuspendReason};
 use crate::domain::time::{Timestamp, WallTime};
-use rusqlite::{Row, params};
+use rusqlite::{Row, Transaction, params};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,10 +180,7 @@ impl Store {
     /// If it cannot be written.
     pub fn supersede_intents(&mut self, at: Timestamp) -> Result<u32, StoreError> {
         let tx = self.begin()?;
-        let closed = tx.execute(
-            "UPDATE outbox SET resolved_us = ?1, outcome = 'superseded' WHERE resolved_us IS NULL",
-            [micros(at)],
-        )?;
+        let closed = close_intents(&tx, at)?;
         tx.commit()?;
         self.still_there()?;
         Ok(u32::try_from(closed).unwrap_or(u32::MAX))
@@ -216,6 +213,12 @@ impl Store {
     pub fn data_version(&self) -> Result<i64, StoreError> {
         Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
+}
+
+/// Closes every open intent as superseded; answers how many there were.
+pub(super) fn close_intents(tx: &Transaction<'_>, at: Timestamp) -> Result<usize, StoreError> {
+    let sql = "UPDATE outbox SET resolved_us = ?1, outcome = 'superseded' WHERE resolved_us IS NULL";
+    Ok(tx.execute(sql, [micros(at)])?)
 }
 
 fn session(row: &Row<'_>) -> Result<Option<SessionRef>, StoreError> {

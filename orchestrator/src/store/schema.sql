@@ -26,7 +26,9 @@ CREATE TABLE lease (
     renewed_us INTEGER NOT NULL,
     released   INTEGER NOT NULL DEFAULT 0 CHECK (released IN (0, 1)),
     http       TEXT,
-    tmux       TEXT NOT NULL DEFAULT 'unknown' CHECK (tmux IN ('alive', 'unknown'))
+    tmux       TEXT NOT NULL DEFAULT 'unknown' CHECK (tmux IN ('alive', 'unknown')),
+    -- Counts what was written only to see whether anything can be: a row that does not change is not written at all.
+    proofs     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE project_move (from_state TEXT NOT NULL, to_state TEXT NOT NULL, PRIMARY KEY (from_state, to_state))
