@@ -36,9 +36,9 @@ pub(super) fn sweep(args: &SweepArgs) -> Exit {
     };
     let faults = if args.faults.is_empty() { Hit::FAULTS.to_vec() } else { args.faults.clone() };
     let swept = Swept {
-        cases: sweep::rows(&rows, &faults),
-        pairs: if args.pairs { sweep::pairs(&rows) } else { Vec::new() },
-        points: if args.moments { sweep::points(1) } else { Vec::new() },
+        cases: sweep::rows(&rows, &faults, None),
+        pairs: if args.pairs { sweep::pairs(&rows, &ROWS.iter().collect::<Vec<_>>(), None) } else { Vec::new() },
+        points: if args.moments { sweep::points(1, None) } else { Vec::new() },
     };
     if args.json {
         match serde_json::to_string_pretty(&swept) {

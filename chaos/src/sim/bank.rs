@@ -27,10 +27,21 @@ impl Bank {
     /// # Errors
     /// If SQLite has no memory for it.
     pub fn new() -> Result<Self, StoreError> {
-        let uri = format!("file:/sim-{}?vfs=memdb", MADE.fetch_add(1, Ordering::Relaxed));
+        let uri = name();
         let mut client = Store::from_connection(open(&uri)?)?;
         client.set_installation("0042")?;
         Ok(Self { uri, client })
+    }
+
+    /// The database as it is now, as another one.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for it.
+    pub fn copy(&self) -> Result<Self, StoreError> {
+        let uri = name();
+        let keeper = open(&uri)?;
+        open(&self.uri)?.execute(include_str!("planted/sql/copy.sql"), [&uri])?;
+        Ok(Self { uri, client: Store::from_connection(keeper)? })
     }
 
     /// A connection that no orchestrator and no client uses.
@@ -56,6 +67,10 @@ impl Bank {
         connection.commit_hook(Some(move || gate.passes()))?;
         Store::from_connection(connection)
     }
+}
+
+fn name() -> String {
+    format!("file:/sim-{}?vfs=memdb", MADE.fetch_add(1, Ordering::Relaxed))
 }
 
 fn open(uri: &str) -> Result<Connection, StoreError> {

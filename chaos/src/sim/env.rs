@@ -102,7 +102,7 @@ impl Env for SimEnv {
     }
 
     fn consume(&mut self, item: &SpoolItem) {
-        if !self.gate.is_struck() {
+        if !self.gate.is_struck() && !self.gate.is_late() {
             let mut world = self.world.borrow_mut();
             world.spool.remove(&item.name);
             // inotify tells of what is taken away as of what is put there.

@@ -18,6 +18,8 @@ pub enum Blow {
     Refused,
     /// Something else happens at that moment; with no space it also fails.
     Hit(Hit),
+    /// The orchestrator is told that it is written, and dies a moment later: it never was.
+    Late,
 }
 
 /// A commit, as it was seen.
@@ -42,6 +44,7 @@ pub struct Gate {
     changes: Mutex<Passed>,
     log: Mutex<Vec<Passed>>,
     due: Mutex<Vec<Hit>>,
+    late: AtomicBool,
 }
 
 impl Gate {
@@ -50,6 +53,31 @@ impl Gate {
         if let Ok(mut planted) = self.planted.lock() {
             planted.insert(commit, blow);
         }
+    }
+
+    /// How much of what was planned has not happened.
+    #[must_use]
+    pub fn unspent(&self) -> usize {
+        self.planted.lock().map(|planted| planted.len()).unwrap_or_default()
+    }
+
+    /// If the orchestrator is to die before its next commit: lets it die a moment after it instead, with the commit
+    /// lost.
+    #[must_use]
+    pub fn puts_off(&self) -> bool {
+        let next = self.commits() + 1;
+        let Ok(mut planted) = self.planted.lock() else { return false };
+        let put_off = matches!(planted.get(&next), Some(Blow::Crash(Side::Before) | Blow::Late));
+        if put_off {
+            planted.insert(next, Blow::Late);
+        }
+        put_off
+    }
+
+    /// Whether the last commit was one that is lost; [`Self::revive`] ends that.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// Lets every commit fail, or none.
@@ -103,7 +131,7 @@ impl Gate {
         }
         let changes = self.changes.lock().map(|mut changes| std::mem::take(&mut *changes)).unwrap_or_default();
         if let Ok(mut log) = self.log.lock() {
-            log.push(Passed { kept: !fails, ..changes });
+            log.push(Passed { kept: !fails && !self.is_late(), ..changes });
         }
         fails
     }
@@ -117,6 +145,10 @@ impl Gate {
                 side == Side::Before
             }
             Some(Blow::Refused) => true,
+            Some(Blow::Late) => {
+                self.late.store(true, Ordering::Relaxed);
+                false
+            }
             Some(Blow::Hit(hit)) => {
                 drop(self.due.lock().map(|mut due| due.push(hit)));
                 if hit == Hit::NoSpace {
@@ -137,6 +169,7 @@ impl Gate {
     /// The next one lives.
     pub fn revive(&self) {
         self.struck.store(false, Ordering::Relaxed);
+        self.late.store(false, Ordering::Relaxed);
     }
 
     /// Commits so far, the failed ones included.

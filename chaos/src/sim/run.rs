@@ -34,6 +34,7 @@ pub(super) enum Do {
     Start,
     Heal,
     Hit(Hit),
+    Dies(usize),
 }
 
 /// A run under way.
@@ -182,26 +183,32 @@ impl Sim {
             other => self.world.borrow_mut().happen(other),
         }
         let struck = self.world.borrow_mut().points.struck.take();
-        if let Some(place) = struck.and_then(|life| self.hosts.iter().position(|host| host.life == life)) {
-            self.crash(place);
+        if let Some(life) = struck {
+            self.strike_down(life);
         }
     }
 
     fn turn(&mut self, place: usize) {
         let life = self.hosts[place].life;
-        if self.world.borrow().lives[life].paused {
+        if self.world.borrow().lives[life].paused || self.script.dying == Some(life) {
             return;
         }
         let commits = self.gate.commits();
         self.outcome.turns += 1;
-        match self.hosts[place].turn() {
+        let before = self.kept_back();
+        let stands = self.hosts[place].turn();
+        if let Some(before) = before.filter(|_| self.gate.is_late()) {
+            return self.dies_late(life, before);
+        }
+        match stands {
             Stands::Up if self.kill_after_commit && self.gate.commits() > commits => {
                 self.kill_after_commit = false;
                 self.crash(place);
             }
             Stands::Up => self.hosts[place].plan(),
+            Stands::Crashed => self.strike_down(life),
             // Whoever fenced it may have died meanwhile: the supervisor starts another if nobody is left.
-            Stands::Crashed | Stands::Fenced => self.crash(place),
+            Stands::Fenced => self.crash(place),
         }
     }
 
@@ -251,10 +258,9 @@ impl Sim {
                 self.at(at, Do::Start);
             }
         }
-        if self.gate.is_struck()
-            && let Some(place) = self.hosts.len().checked_sub(1)
-        {
-            self.crash(place);
+        if self.gate.is_struck() {
+            let newest = self.world.borrow().lives.len().saturating_sub(1);
+            self.strike_down(newest);
         }
     }
 
@@ -266,6 +272,7 @@ impl Sim {
             Do::Undo(undo) => self.world.borrow_mut().undo(undo),
             Do::Unlock => self.unlock(),
             Do::Hit(hit) => self.hit(hit),
+            Do::Dies(life) => self.strike_down(life),
             Do::Resume(life) => self.resume(life),
             Do::Heal => {
                 self.waiting.clear();

@@ -1,5 +1,6 @@
 //! The crash sweep in simulation.
 
+use chaos::sim::planted;
 use chaos::sim::sweep::{self, Figures, Hit, Judged, ROWS, Row, Scenario, Way};
 use std::path::Path;
 
@@ -18,7 +19,7 @@ fn differing(cases: &[sweep::Case]) -> Vec<String> {
 #[test]
 fn the_orchestrator_and_tmux_may_die_at_every_row() {
     let rows: Vec<&'static Row> = ROWS.iter().collect();
-    let cases = sweep::rows(&rows, &[Hit::Crash, Hit::KillTmux]);
+    let cases = sweep::rows(&rows, &[Hit::Crash, Hit::KillTmux], None);
     let differ = differing(&cases);
     assert!(differ.is_empty(), "{differ:#?}");
     let figures = Figures::of(cases.iter().map(|case| &case.judged));
@@ -43,13 +44,54 @@ fn the_tests_that_cover_other_rows_exist() {
 /// The orchestrator killed around the second try of a respawn, and at a message that tmux has not read.
 #[test]
 fn moments_that_no_row_names_end_equal() {
-    let reference = sweep::play(Scenario::Recovers, &[]);
+    let reference = sweep::play(Scenario::RECOVERS, &[], None);
     let point = |name: &str| reference.log.points.iter().position(|one| one == name).map(|place| place as u64 + 1);
     for name in ["respawn.0", "respawn.2", "hand_brief.2", "end_session.3"] {
         let at = sweep::At::Point(point(name).expect(name));
         let strike = sweep::Strike { at, side: chaos::sim::points::Side::Before, hit: Hit::Crash };
-        let played = sweep::play(Scenario::Recovers, &[strike]);
+        let played = sweep::play(Scenario::RECOVERS, &[strike], None);
         assert_eq!(played.violated, Vec::<String>::new(), "{name}");
         assert_eq!(played.end.differs(&reference.end), Vec::<String>::new(), "{name}");
     }
+}
+
+/// Which of these rows show that bug, each with the fault under which it does.
+fn found_at(bug: &str, rows: &[&str]) -> Vec<String> {
+    let bug = planted::CRASHES.iter().find(|one| one.name == bug).expect(bug);
+    let rows: Vec<&'static Row> = ROWS.iter().filter(|row| rows.contains(&row.id)).collect();
+    let cases = sweep::rows(&rows, &[Hit::Crash, Hit::IoError], Some(bug.plant));
+    let differs = |case: &&sweep::Case| !case.every && matches!(case.judged, Judged::Differs(_));
+    cases.iter().filter(differs).map(|case| format!("{} {}", case.row, case.fault)).collect()
+}
+
+/// What only a crash shows, only the sweep finds: with the bug planted and nothing that hits, all ends well.
+#[test]
+fn bugs_that_only_a_crash_shows_differ() {
+    for bug in &planted::CRASHES {
+        let sound = sweep::play(Scenario::RECOVERS, &[], None);
+        let quiet = sweep::play(Scenario::RECOVERS, &[], Some(bug.plant));
+        assert_eq!(quiet.end, sound.end, "{}", bug.name);
+        assert_eq!(quiet.violated, Vec::<String>::new(), "{}", bug.name);
+    }
+    // What was begun without being written down shows where something that is not repeated was begun.
+    let early = found_at("effects_before_commit", &["C03", "C04", "C11", "C12"]);
+    assert_eq!(early, ["C03 kill orch", "C11 kill orch"]);
+    let lost = found_at("newest_entry_lost", &["C04", "C05", "C26", "C31"]);
+    assert_eq!(lost, ["C04 kill orch", "C26 kill orch", "C31 kill orch"]);
+    let again = found_at("respawn_not_idempotent", &["C31", "C32"]);
+    assert_eq!(again, ["C32 kill orch"]);
+}
+
+/// A crash that was planned and not carried out is no proof of anything.
+#[test]
+fn a_crash_that_is_not_carried_out_counts_as_not_reached() {
+    let rows: Vec<&'static Row> = ROWS.iter().filter(|row| ["C04", "C12", "C32"].contains(&row.id)).collect();
+    let cases = sweep::rows(&rows, &[Hit::Crash], planted::SPARED);
+    let pairs = sweep::pairs(&rows, &rows, planted::SPARED);
+    let moments = sweep::points(97, planted::SPARED);
+    let all = cases.iter().map(|one| &one.judged).chain(pairs.iter().map(|one| &one.judged));
+    let figures = Figures::of(all.chain(moments.iter().map(|one| &one.judged)));
+    assert!(figures.all > 20, "{figures}");
+    assert_eq!(figures.equal, 0, "{figures}");
+    assert!(figures.not_reached > 10, "{figures}");
 }

@@ -43,6 +43,24 @@ pub trait Bend {
         Ok(())
     }
 
+    /// An orchestrator has died at a commit: what the disk makes of it.
+    ///
+    /// # Errors
+    /// SQLite's, if the bug's own SQL is wrong.
+    fn died(&mut self, _: Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    /// Whether effects go out before their commit: who dies before it has performed for a moment by then.
+    fn commits_late(&self) -> bool {
+        false
+    }
+
+    /// Whether a planned crash leaves the orchestrator alive. A bug of the harness.
+    fn spares(&self) -> bool {
+        false
+    }
+
     /// The clock, as the core reads it.
     fn now(&mut self, _: &mut Now) {}
 

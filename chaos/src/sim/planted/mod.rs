@@ -7,6 +7,7 @@
 
 mod bend;
 mod catalogue;
+mod crashes;
 mod hands;
 mod harness;
 mod known;
@@ -16,6 +17,7 @@ mod tales;
 
 pub use bend::{Bend, BendRef, BentEnv, Turn};
 pub use catalogue::ALL;
+pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
 pub use harness::{Kept, effective, harness};
 pub use matrix::{Kill, Matrix, SEEDS_MAX, kill, sound};
 

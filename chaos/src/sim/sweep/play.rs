@@ -8,7 +8,8 @@ use crate::seed::Seed;
 use crate::sim::agent::Mood;
 use crate::sim::heap::Tick;
 use crate::sim::kernel::Program;
-use crate::sim::run::Sim;
+use crate::sim::planted::Plant;
+use crate::sim::run::{Do, Sim};
 use crate::sim::{Manner, Plan};
 use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName};
@@ -31,15 +32,52 @@ const HEALED_MS: u64 = 440_000;
 const REST_US: u64 = 20_000_000;
 const SEED: Seed = Seed(46);
 
-/// Which life is lived.
+/// When the projects are enqueued, in microseconds: at once, or one after the other.
+const AT_ONCE: [Tick; 3] = [2_000, 7_000, 12_000];
+const ONE_BY_ONE: [Tick; 3] = [2_000, 40_000_000, 150_000_000];
+
+/// Which life is lived: each finishing project loses one agent on its way, unless something more is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scenario {
-    /// Each finishing project loses one agent on its way.
-    Recovers,
-    /// The first loses one more than its breaker allows.
-    Breaker,
-    /// The first project's agent says that it cannot do the work.
-    Fails,
+pub struct Scenario {
+    /// The first loses one more than its breaker allows; in a late life, every project does.
+    pub breaker: bool,
+    /// The first project's agent says that it cannot do the work, or the second's if the first has its breaker; in a
+    /// late life, that of the last as well.
+    pub fails: bool,
+    /// The last project comes when the others are about to be over: whatever only begins once begins once more.
+    pub late: bool,
+}
+
+impl Scenario {
+    /// Nothing more.
+    pub const RECOVERS: Self = Self { breaker: false, fails: false, late: false };
+    /// A breaker opens.
+    pub const BREAKER: Self = Self { breaker: true, ..Self::RECOVERS };
+    /// A project fails.
+    pub const FAILS: Self = Self { fails: true, ..Self::RECOVERS };
+
+    /// Every life there is.
+    pub const ALL: [Self; 8] = {
+        let mut all = [Self::RECOVERS; 8];
+        let mut place = 0;
+        while place < all.len() {
+            all[place] = Self { breaker: place & 1 != 0, fails: place & 2 != 0, late: place & 4 != 0 };
+            place += 1;
+        }
+        all
+    };
+
+    /// What either asks for.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self { breaker: self.breaker || other.breaker, fails: self.fails || other.fails, late: self.late || other.late }
+    }
+
+    /// The same, with its last project late.
+    #[must_use]
+    pub fn lately(self) -> Self {
+        Self { late: true, ..self }
+    }
 }
 
 /// How one project ended.
@@ -71,17 +109,20 @@ pub struct Played {
     pub end: End,
     /// What it violated.
     pub violated: Vec<String>,
+    /// What was planned and not carried out: then the run shows nothing.
+    pub idle: Option<String>,
 }
 
 fn policy(scenario: Scenario) -> Policy {
-    let bounds = match scenario {
+    let bounds = if scenario.breaker {
+        Policy { breaker_max: 1, breaker_window_s: 60, probes_max: 12, ..Policy::default() }
+    } else {
         // Room for every hit of a case: what is compared is the end, which a breaker would put off by an hour.
-        Scenario::Recovers | Scenario::Fails => Policy { breaker_max: 12, ..Policy::default() },
-        Scenario::Breaker => Policy { breaker_max: 1, breaker_window_s: 60, probes_max: 12, ..Policy::default() },
+        Policy { breaker_max: 12, ..Policy::default() }
     };
     // One after the other, so that every moment of the first comes again with the second; but not where the first
     // has to wait for its breaker, or the last, which has no end, would keep it waiting.
-    let max_active = if scenario == Scenario::Breaker { 3 } else { 1 };
+    let max_active = if scenario.breaker { 3 } else { 1 };
     Policy { max_active, backoff_cap_s: 10, ..bounds }
 }
 
@@ -108,7 +149,8 @@ fn plan(scenario: Scenario) -> Plan {
             mode: Mode::Sim,
             duration_ms: DURATION_MS,
             control_ms: HEALED_MS,
-            projects: PROJECTS,
+            // They are enqueued by the scenario.
+            projects: 0,
             roles: ROLES,
             faults: situations(),
             story: None,
@@ -124,14 +166,14 @@ fn plan(scenario: Scenario) -> Plan {
     }
 }
 
-/// Plays a scenario under these strikes.
+/// Plays a scenario under these strikes, with that bug planted if there is one.
 #[must_use]
-pub fn play(scenario: Scenario, strikes: &[Strike]) -> Played {
-    let mut sim = match Sim::new(plan(scenario)) {
+pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
+    let mut sim = match Sim::bent(plan(scenario), plant.map(|plant| plant())) {
         Ok(sim) => sim,
         Err(error) => {
             let violated = vec![format!("the simulation could not begin: {error}")];
-            return Played { log: Log::default(), end: End::default(), violated };
+            return Played { log: Log::default(), end: End::default(), violated, idle: None };
         }
     };
     sim.begin(scenario);
@@ -153,7 +195,9 @@ pub fn play(scenario: Scenario, strikes: &[Strike]) -> Played {
     let (end, log) = (sim.end_state(), sim.take_log());
     violated.extend(charged(&log));
     violated.extend(fenced(&log));
-    Played { log, end, violated }
+    violated.extend(started_over(&log));
+    let idle = sim.idle(strikes, &log);
+    Played { log, end, violated, idle }
 }
 
 /// Every incarnation after the first was counted against a breaker before it was started, or is one that no breaker is
@@ -178,6 +222,22 @@ fn charged(log: &Log) -> Vec<String> {
     epochs.iter().filter_map(under).collect()
 }
 
+/// An agent that lives is adopted by its token: it is not ended to be started again under the same one (G5, C32).
+fn started_over(log: &Log) -> Option<String> {
+    let mut ended = BTreeMap::new();
+    for told in &log.facts {
+        if let Fact::AgentGone { incarnation, .. } = &told.fact {
+            ended.insert(incarnation.token.clone(), told.at);
+        } else if let Fact::AgentBorn { incarnation, .. } = &told.fact
+            && ended.get(&incarnation.token) == Some(&told.at)
+        {
+            let (project, role) = (incarnation.project, &incarnation.role);
+            return Some(format!("{role} of project {project} lived, and was started again under its token"));
+        }
+    }
+    None
+}
+
 /// Once another orchestrator serves, the one before it begins nothing (C42).
 fn fenced(log: &Log) -> Option<String> {
     let mut newest = 0;
@@ -200,17 +260,38 @@ impl Sim {
             let endless = (ProjectId(i64::from(PROJECTS)), RoleName(format!("role-{role}")));
             world.work.insert(endless, ENDLESS_US);
         }
-        let kills = match scenario {
-            Scenario::Recovers => [1, 1],
-            Scenario::Breaker => [2, 1],
-            Scenario::Fails => {
-                let whose = (ProjectId(1), RoleName("role-0".to_owned()));
-                world.moods.insert(whose, VecDeque::from(vec![Mood::GivesUp; 8]));
-                [0, 1]
-            }
-        };
+        let last = usize::try_from(PROJECTS).unwrap_or(0) - 1;
+        let mut kills = if scenario.breaker { [2, 1, 0] } else { [1, 1, 0] };
+        if scenario.late {
+            kills = if scenario.breaker { [2; 3] } else { [1; 3] };
+        }
+        let mut fail = Vec::new();
+        if scenario.fails {
+            fail.push(usize::from(scenario.breaker));
+            fail.extend(scenario.late.then_some(last));
+        }
+        for place in fail {
+            kills[place] = 0;
+            let whose = (ProjectId(i64::try_from(place).unwrap_or(0) + 1), RoleName("role-0".to_owned()));
+            world.moods.insert(whose, VecDeque::from(vec![Mood::GivesUp; 8]));
+        }
         drop(world);
         self.script.kills = (1..).map(ProjectId).zip(kills).collect();
+        self.script.comes = if scenario.late { ONE_BY_ONE } else { AT_ONCE }.to_vec();
+        for (project, at) in (0..).zip(self.script.comes.clone()) {
+            self.at(at, Do::Enqueue(project));
+        }
+    }
+
+    /// What was to hit and has not; a crash counts once the orchestrator is dead.
+    fn idle(&self, strikes: &[Strike], log: &Log) -> Option<String> {
+        let planned = strikes.iter().filter(|strike| strike.hit.kills()).count();
+        if log.killed != planned {
+            return Some(format!("{} of {planned} crashes were carried out", log.killed));
+        }
+        let points = &self.world.borrow().points;
+        let left = self.gate.unspent() + points.planted.len() + points.hits.len();
+        (left > 0).then(|| format!("{left} of {} strikes did not come", strikes.len()))
     }
 
     /// Kills the orchestrator at rest, twice: whoever comes after it has nothing to do.

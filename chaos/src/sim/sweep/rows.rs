@@ -76,7 +76,7 @@ const fn after(moment: Moment) -> Spot {
 }
 
 const fn row(id: &'static str, title: &'static str, spot: Spot, due: &'static [Due]) -> Row {
-    Row { id, title, way: Way::Sim(Scenario::Recovers, &[], spot), due }
+    Row { id, title, way: Way::Sim(Scenario::RECOVERS, &[], spot), due }
 }
 
 const fn built(
@@ -86,7 +86,7 @@ const fn built(
     spot: Spot,
     due: &'static [Due],
 ) -> Row {
-    Row { id, title, way: Way::Sim(Scenario::Recovers, setup, spot), due }
+    Row { id, title, way: Way::Sim(Scenario::RECOVERS, setup, spot), due }
 }
 
 const fn elsewhere(id: &'static str, title: &'static str, why: &'static str, test: &'static str) -> Row {
@@ -205,7 +205,7 @@ pub const ROWS: [Row; 46] = [
     Row {
         id: "C30",
         title: "failed committed, remains alive",
-        way: Way::Sim(Scenario::Fails, &[], after(Commit("project_failed"))),
+        way: Way::Sim(Scenario::FAILS, &[], after(Commit("project_failed"))),
         due: &[Same("project_failed"), SameAgents],
     },
     row(
@@ -218,13 +218,13 @@ pub const ROWS: [Row; 46] = [
     Row {
         id: "C33",
         title: "half-open probe under way",
-        way: Way::Sim(Scenario::Breaker, &[], after(Commit("recovery_started:probe"))),
+        way: Way::Sim(Scenario::BREAKER, &[], after(Commit("recovery_started:probe"))),
         due: &[Same("recovery_started:probe"), SameAgents],
     },
     Row {
         id: "C34",
         title: "breaker open",
-        way: Way::Sim(Scenario::Breaker, &[], after(Commit("breaker_moved:open"))),
+        way: Way::Sim(Scenario::BREAKER, &[], after(Commit("breaker_moved:open"))),
         due: &[Same("breaker_moved:open"), Same("breaker_moved:half_open"), SameAgents],
     },
     built("C35", "lease taken, no heartbeat", &[(RUNS, Hit::Crash)], after(Commit("lease_taken")), &[SameAgents]),

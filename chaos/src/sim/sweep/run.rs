@@ -3,6 +3,7 @@
 use super::play::{End, Played, Scenario, play};
 use super::rows::{Due, Moment, ROWS, Row, Spot, Way};
 use super::strike::{At, Hit, Log, Strike};
+use crate::sim::planted::Plant;
 use crate::sim::points::Side;
 use crate::witness::Fact;
 use serde::Serialize;
@@ -167,16 +168,19 @@ fn next(log: &Log, spot: Spot, (commits, points): (u64, u64), nth: usize) -> Opt
 }
 
 /// The references, one a scenario.
-struct Ends(BTreeMap<Scenario, Played>);
+struct Ends {
+    plant: Plant,
+    of: BTreeMap<Scenario, Played>,
+}
 
 impl Ends {
-    fn new() -> Self {
-        let all = [Scenario::Recovers, Scenario::Breaker, Scenario::Fails];
-        Self(all.into_iter().zip(spread(&all, |scenario| play(*scenario, &[]))).collect())
+    fn new(all: &[Scenario], plant: Plant) -> Self {
+        let played = spread(all, |scenario| play(*scenario, &[], plant));
+        Self { plant, of: all.iter().copied().zip(played).collect() }
     }
 
     fn of(&self, scenario: Scenario) -> Option<&Played> {
-        self.0.get(&scenario)
+        self.of.get(&scenario)
     }
 
     fn end(&self, scenario: Scenario) -> End {
@@ -189,12 +193,24 @@ impl Ends {
         found.extend(played.end.differs(&self.end(scenario)));
         found
     }
+
+    /// What a run came to. One that did not suffer all that was planned is no proof, however it ended.
+    fn judge(&self, scenario: Scenario, played: &Played, more: Vec<String>) -> Judged {
+        let mut found = self.against(scenario, played);
+        found.extend(more);
+        match &played.idle {
+            Some(why) if found.is_empty() => Judged::NotReached(why.clone()),
+            _ if found.is_empty() => Judged::Equal,
+            _ => Judged::Differs(found),
+        }
+    }
 }
 
 /// A course on its way to a moment: what has been planned so far, and the run that this gave.
 #[derive(Clone)]
 struct Course {
     scenario: Scenario,
+    plant: Plant,
     strikes: Vec<Strike>,
     played: Played,
 }
@@ -202,7 +218,7 @@ struct Course {
 impl Course {
     fn begin(ends: &Ends, scenario: Scenario) -> Option<Self> {
         let played = ends.of(scenario)?.clone();
-        Some(Self { scenario, strikes: Vec::new(), played })
+        Some(Self { scenario, plant: ends.plant, strikes: Vec::new(), played })
     }
 
     fn here(&self) -> (u64, u64) {
@@ -213,7 +229,7 @@ impl Course {
     fn strike(&mut self, spot: Spot, hit: Hit, nth: usize) -> bool {
         let Some(found) = next(&self.played.log, spot, self.here(), nth) else { return false };
         self.strikes.push(Strike { hit, ..found });
-        self.played = play(self.scenario, &self.strikes);
+        self.played = play(self.scenario, &self.strikes, self.plant);
         true
     }
 
@@ -234,7 +250,7 @@ impl Course {
         for later in 1..=LATER_MAX {
             self.strikes.pop();
             self.strikes.push(Strike { at: At::Commit(commits + later), ..last });
-            self.played = play(self.scenario, &self.strikes);
+            self.played = play(self.scenario, &self.strikes, self.plant);
             if self.took(hit) > took {
                 return true;
             }
@@ -276,10 +292,6 @@ fn holds(due: Due, base: &Played, played: &Played, times: usize) -> Result<(), S
     if (least..=most).contains(&is) { Ok(()) } else { Err(format!("{what}: {is} times, due were {least} to {most}")) }
 }
 
-fn judge(found: Vec<String>) -> Judged {
-    if found.is_empty() { Judged::Equal } else { Judged::Differs(found) }
-}
-
 /// Both cases of a row under one fault: once, and every time.
 fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2] {
     let mut course = base.clone();
@@ -287,11 +299,9 @@ fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2
         if course.took(hit) <= base.took(hit) {
             return Judged::NotReached("there is nothing to hit at that moment".to_owned());
         }
-        let mut found = ends.against(course.scenario, &course.played);
-        if hit == Hit::Crash {
-            found.extend(row.due.iter().filter_map(|due| holds(*due, &base.played, &course.played, times).err()));
-        }
-        judge(found)
+        let due = row.due.iter().filter(|_| hit == Hit::Crash);
+        let found = due.filter_map(|due| holds(*due, &base.played, &course.played, times).err());
+        ends.judge(course.scenario, &course.played, found.collect())
     };
     if !course.strike(spot, hit, spot.nth) {
         let why = Judged::NotReached(format!("{:?} does not come", spot.moment));
@@ -314,8 +324,8 @@ fn unplayed(row: &Row, hit: Hit, judged: &Judged) -> [Case; 2] {
 
 /// Every row that is asked for, under every fault that is, once and every time.
 #[must_use]
-pub fn rows(only: &[&'static Row], faults: &[Hit]) -> Vec<Case> {
-    let ends = Ends::new();
+pub fn rows(only: &[&'static Row], faults: &[Hit], plant: Plant) -> Vec<Case> {
+    let ends = Ends::new(&[Scenario::RECOVERS, Scenario::BREAKER, Scenario::FAILS], plant);
     let found = spread(only, |row| -> Vec<Case> {
         let (scenario, setup, spot) = match row.way {
             Way::Elsewhere(_, test) => {
@@ -333,45 +343,58 @@ pub fn rows(only: &[&'static Row], faults: &[Hit]) -> Vec<Case> {
     found.into_iter().flatten().collect()
 }
 
-/// Every ordered pair whose first row is asked for: the orchestrator dies at the first, then at the second.
+/// Every ordered pair of these rows: the orchestrator dies at the first, then at the second.
 #[must_use]
-pub fn pairs(only: &[&'static Row]) -> Vec<Pair> {
-    let ends = Ends::new();
-    let found = spread(only, |first| ROWS.iter().map(|second| pair(&ends, first, second)).collect::<Vec<_>>());
-    found.into_iter().flatten().collect()
+pub fn pairs(firsts: &[&'static Row], seconds: &[&'static Row], plant: Plant) -> Vec<Pair> {
+    let ends = Ends::new(&Scenario::ALL, plant);
+    let all: Vec<(&Row, &Row)> =
+        firsts.iter().flat_map(|first| seconds.iter().map(move |second| (*first, *second))).collect();
+    spread(&all, |(first, second)| pair(&ends, first, second))
 }
 
-fn pair(ends: &Ends, first: &Row, second: &Row) -> Pair {
-    let judged = crossed(ends, first, second).unwrap_or_else(|not| not);
-    Pair { first: first.id, second: second.id, judged }
-}
-
-fn crossed(ends: &Ends, first: &Row, second: &Row) -> Result<Judged, Judged> {
-    let way = |row: &Row| match row.way {
+fn pair(ends: &Ends, first: &'static Row, second: &'static Row) -> Pair {
+    let scenario = |row: &Row| match row.way {
         Way::Elsewhere(_, test) => Err(Judged::Covered(test)),
-        Way::Sim(scenario, setup, spot) => Ok((scenario, setup, spot)),
+        Way::Sim(scenario, ..) => Ok(scenario),
     };
-    let ((one, setup, spot), (other, next_setup, next_spot)) = (way(first)?, way(second)?);
-    // Of two scenarios the one that is not the common one.
-    let scenario = if one == Scenario::Recovers { other } else { one };
-    let not = Judged::NotReached;
-    let mut course = Course::begin(ends, scenario).ok_or_else(|| not("no such scenario".to_owned()))?;
-    course.build(setup).map_err(not)?;
+    let both = scenario(first).and_then(|one| Ok(one.with(scenario(second)?)));
+    let judged = both.map(|both| {
+        // What comes once in a short life comes again in one whose last project is late.
+        let lives = [(both, false), (both.lately(), false), (both.lately(), true)];
+        let mut found = lives.map(|(life, any)| move || crossed(ends, life, (first, second), any)).into_iter();
+        let first = found.next().map_or_else(|| Judged::NotReached(String::new()), |play| play());
+        found.fold(first, |judged, play| if matches!(judged, Judged::NotReached(_)) { play() } else { judged })
+    });
+    Pair { first: first.id, second: second.id, judged: judged.unwrap_or_else(|covered| covered) }
+}
+
+/// A pair in one life; with `any` the second may be the next moment of its kind, whichever of them its row names.
+fn crossed(ends: &Ends, scenario: Scenario, (first, second): (&Row, &Row), any: bool) -> Judged {
+    reached(ends, scenario, (first, second), any).unwrap_or_else(Judged::NotReached)
+}
+
+fn reached(ends: &Ends, scenario: Scenario, (first, second): (&Row, &Row), any: bool) -> Result<Judged, String> {
+    let (Way::Sim(_, setup, spot), Way::Sim(_, next_setup, next_spot)) = (first.way, second.way) else {
+        return Err("one of them is not played here".to_owned());
+    };
+    let nth = if any { 1 } else { next_spot.nth };
+    let mut course = Course::begin(ends, scenario).ok_or("no such scenario")?;
+    course.build(setup)?;
     if !course.strike(spot, Hit::Crash, spot.nth) {
-        return Err(not(format!("{} does not come", first.id)));
+        return Err(format!("{} does not come", first.id));
     }
-    course.build(next_setup).map_err(|why| not(format!("after {}: {why}", first.id)))?;
-    if !course.strike(next_spot, Hit::Crash, next_spot.nth) {
-        return Err(not(format!("{} does not come after {}", second.id, first.id)));
+    course.build(next_setup).map_err(|why| format!("after {}: {why}", first.id))?;
+    if !course.strike(next_spot, Hit::Crash, nth) {
+        return Err(format!("{} does not come after {}", second.id, first.id));
     }
-    Ok(judge(ends.against(scenario, &course.played)))
+    Ok(ends.judge(scenario, &course.played, Vec::new()))
 }
 
 /// Every `step`th moment of the reference run: the orchestrator dies before it and after it, once and every time.
 #[must_use]
-pub fn points(step: usize) -> Vec<Found> {
-    let ends = Ends::new();
-    let Some(reference) = ends.of(Scenario::Recovers) else { return Vec::new() };
+pub fn points(step: usize, plant: Plant) -> Vec<Found> {
+    let ends = Ends::new(&[Scenario::RECOVERS], plant);
+    let Some(reference) = ends.of(Scenario::RECOVERS) else { return Vec::new() };
     let (commits, points) = (&reference.log.commits, &reference.log.points);
     let number = |place: usize| place as u64 + 1;
     let moments: Vec<(At, String)> = commits
@@ -397,8 +420,8 @@ pub fn points(step: usize) -> Vec<Found> {
 fn moment(ends: &Ends, at: At, name: &str, side: Side) -> [Found; 2] {
     let named = |times: &str| format!("{at:?} {name}, {side:?}, {times}");
     let mut strikes = vec![Strike { at, side, hit: Hit::Crash }];
-    let mut played = play(Scenario::Recovers, &strikes);
-    let once = judge(ends.against(Scenario::Recovers, &played));
+    let mut played = play(Scenario::RECOVERS, &strikes, ends.plant);
+    let once = ends.judge(Scenario::RECOVERS, &played, Vec::new());
     for _ in 1..TIMES_MAX {
         let Some(last) = strikes.last() else { break };
         let (commits, points) = played.log.place(last.at);
@@ -413,9 +436,9 @@ fn moment(ends: &Ends, at: At, name: &str, side: Side) -> [Found; 2] {
         };
         let Some(at) = again else { break };
         strikes.push(Strike { at, side, hit: Hit::Crash });
-        played = play(Scenario::Recovers, &strikes);
+        played = play(Scenario::RECOVERS, &strikes, ends.plant);
     }
-    let every = judge(ends.against(Scenario::Recovers, &played));
+    let every = ends.judge(Scenario::RECOVERS, &played, Vec::new());
     [Found { moment: named("once"), judged: once }, Found { moment: named("every time"), judged: every }]
 }
 

@@ -1,6 +1,7 @@
 //! What hits at a moment of a run, and the log of its moments.
 
 use crate::fault::Kind;
+use crate::sim::bank::Bank;
 use crate::sim::claims::spec;
 use crate::sim::faults::Undo;
 use crate::sim::gate::Blow;
@@ -12,16 +13,21 @@ use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::state::ProjectState;
+use orchestrator::store::StoreError;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How long what lasts lasts, in microseconds.
 const LASTS_US: u64 = 30_000_000;
+/// How long the other threads go on while a commit that never comes is under way, in microseconds.
+const LATE_US: u64 = 150_000;
 /// How much longer everything takes while it is slow.
 const SLOW: u64 = 100;
 /// How long an orchestrator that stays down does so, in microseconds: long enough for its agents to finish.
 const DOWN_US: u64 = 60_000_000;
-/// When a client dies: just before the plan enqueues the same project.
-const CLIENT_AT: Tick = 11_500;
+/// How long before the plan enqueues the same project a client dies, in microseconds.
+const CLIENT_BEFORE: Tick = 500;
+/// Which clients do not: the first ones, whom the first start may keep waiting.
+const CLIENT_FROM: Tick = 10_000;
 /// From a project's first moment of work to the death of one of its agents, in microseconds.
 const KILL_AFTER_US: u64 = 5_000_000;
 
@@ -56,6 +62,12 @@ impl Hit {
     /// The six that every row is crossed with.
     pub const FAULTS: [Self; 6] =
         [Self::Crash, Self::KillTmux, Self::StopTmux, Self::NoSpace, Self::IoError, Self::Slow];
+
+    /// Whether the orchestrator dies of it.
+    #[must_use]
+    pub fn kills(self) -> bool {
+        matches!(self, Self::Crash | Self::Down)
+    }
 
     /// In words.
     #[must_use]
@@ -118,6 +130,8 @@ pub struct Log {
     pub sealed: (usize, usize),
     /// What hit, and whether it had an effect.
     pub suffered: Vec<(Hit, bool)>,
+    /// Crashes that were planned for and that an orchestrator has died of.
+    pub killed: usize,
     /// Its journal.
     pub entries: Vec<Entry>,
     /// What was true.
@@ -131,7 +145,11 @@ pub struct Script {
     pub(in crate::sim) on: bool,
     /// How often each project's second agent is still to be killed.
     pub(super) kills: BTreeMap<ProjectId, u32>,
-    pub(super) log: Log,
+    /// When each project is enqueued.
+    pub(super) comes: Vec<Tick>,
+    /// The orchestrator that goes on for a moment after its last commit was lost.
+    pub(in crate::sim) dying: Option<usize>,
+    pub(in crate::sim) log: Log,
     entries: VecDeque<String>,
     down: bool,
 }
@@ -197,7 +215,7 @@ impl Sim {
         let mut world = self.world.borrow_mut();
         world.points.recording = true;
         for Strike { at, side, hit } in strikes {
-            let dies = matches!(hit, Hit::Crash | Hit::Down);
+            let dies = hit.kills();
             self.script.down |= *hit == Hit::Down;
             match *at {
                 At::Commit(number) if dies => self.gate.plant(number, Blow::Crash(*side)),
@@ -241,11 +259,16 @@ impl Sim {
                     let what = What::OrchestratorStopped { reason: "SIGTERM".to_owned() };
                     // If it cannot be written it is killed without having said so.
                     drop(host.core().store().journal(Signal::fleet(what), &now));
-                    self.crash(0);
+                    // Its last words may be where it is to die anyway.
+                    let life = host.life;
+                    if self.gate.is_struck() { self.strike_down(life) } else { self.crash(0) }
                 }
             }
             Hit::Client => {
-                let spec = spec(self.plan.schedule.projects - 1, self.plan.schedule.roles);
+                let at = self.world.borrow().at;
+                let next = (0..).zip(&self.script.comes).find(|(_, comes)| **comes > at);
+                let Some((project, _)) = next else { return };
+                let spec = spec(project, self.plan.schedule.roles);
                 let now = self.now();
                 // Its answer reaches nobody, whatever it is.
                 drop(self.bank.connect(&self.gate).and_then(|mut store| store.enqueue(&spec, &now)));
@@ -316,11 +339,52 @@ impl Sim {
                 self.at(ends, Do::Unlock);
             }
             Hit::IoError => self.gate.plant(self.gate.commits() + 1, Blow::Refused),
-            Hit::Client => self.at(CLIENT_AT, Do::Hit(hit)),
+            Hit::Client => {
+                let before = |comes: &Tick| comes.saturating_sub(CLIENT_BEFORE);
+                let due = self.script.comes.iter().map(before).find(|due| *due > at.max(CLIENT_FROM));
+                if let Some(due) = due {
+                    self.at(due, Do::Hit(hit));
+                }
+            }
             Hit::Drain | Hit::KillAgent(_) => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
             Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down => {}
         }
+    }
+
+    /// A planned crash is carried out; it counts if nobody is alive after it.
+    pub(in crate::sim) fn strike_down(&mut self, life: usize) {
+        let bend = self.world.borrow().bend.clone();
+        if bend.as_ref().is_some_and(|bend| bend.borrow().spares()) {
+            self.gate.revive();
+            return;
+        }
+        let at_commit = self.gate.is_struck();
+        if let Some(place) = self.hosts.iter().position(|host| host.life == life) {
+            self.crash(place);
+        }
+        self.script.dying = None;
+        let dead = self.world.borrow().lives.get(life).is_some_and(|life| !life.alive);
+        self.script.log.killed += usize::from(dead);
+        if let Some(bend) = bend.filter(|_| at_commit) {
+            let door = self.bank.side_door();
+            let died = door.and_then(|door| bend.borrow_mut().died(door).map_err(StoreError::from));
+            self.outcome.broke = died.err().map(|why| format!("the planted bug: {why}"));
+        }
+    }
+
+    /// The database as it is before a commit that is to be lost, if the next one is.
+    pub(in crate::sim) fn kept_back(&mut self) -> Option<Bank> {
+        let late = self.world.borrow().bend.as_ref().is_some_and(|bend| bend.borrow().commits_late());
+        if late && self.gate.puts_off() { self.bank.copy().ok() } else { None }
+    }
+
+    /// What was committed last is lost; what it led to goes on for a moment.
+    pub(in crate::sim) fn dies_late(&mut self, life: usize, before: Bank) {
+        self.bank = before;
+        self.script.dying = Some(life);
+        let at = self.world.borrow().at + LATE_US;
+        self.at(at, Do::Dies(life));
     }
 
     /// What the run told, once it is over.
