@@ -36,6 +36,7 @@ pub mod shrink;
 mod spoil;
 pub mod sweep;
 pub mod tmux;
+mod trace;
 mod verdict;
 pub mod world;
 

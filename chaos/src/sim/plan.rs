@@ -7,6 +7,7 @@ use super::world::Manner;
 use crate::check::{Finding, Is};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
+use crate::truth::Injection;
 use orchestrator::domain::limits::Policy;
 use std::collections::BTreeMap;
 
@@ -40,6 +41,10 @@ pub struct Outcome {
     pub entries: u64,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
+    /// Faults that were tried, in the order of their times, and whether each took effect.
+    pub injections: Vec<Injection>,
+    /// How long agents lived, in microseconds, summed over agents.
+    pub agent_us: u64,
     /// Faults that took effect, by kind.
     pub confirmed: BTreeMap<Kind, u32>,
     /// Faults that were tried, by kind.

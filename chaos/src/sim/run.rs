@@ -11,6 +11,7 @@ use super::meter::Metered;
 use super::plan::{Outcome, Plan};
 use super::planted::BendRef;
 use super::sweep::{Hit, Script};
+use super::trace::Alive;
 use super::world::{Ev, World};
 use crate::check::{Checker, guarded};
 use crate::schedule::Planned;
@@ -50,8 +51,10 @@ pub struct Sim {
     pub(super) submitted: BTreeMap<u32, ProjectId>,
     told: Seq,
     client: Stream,
-    kill_after_commit: bool,
-    cover: Cover,
+    /// The fault that waits for the next commit.
+    kill_after_commit: Option<u32>,
+    pub(super) cover: Cover,
+    pub(super) alive: Alive,
     pub(super) outcome: Outcome,
     pub(super) script: Script,
 }
@@ -90,8 +93,9 @@ impl Sim {
             submitted: BTreeMap::new(),
             told: Seq(0),
             client: seed.stream("sim.client"),
-            kill_after_commit: false,
+            kill_after_commit: None,
             cover: Cover::default(),
+            alive: Alive::default(),
             outcome: Outcome::default(),
             script: Script::default(),
             plan,
@@ -123,6 +127,7 @@ impl Sim {
         let mut checkers = guarded(checkers);
         let end = self.plan.schedule.duration_ms * 1_000;
         self.go_to(end, &mut checkers);
+        self.lived();
         self.judge(&mut checkers);
         self.outcome.projects = self.submitted.len() as u64;
         self.outcome.coverage = std::mem::take(&mut self.cover.reached);
@@ -192,10 +197,13 @@ impl Sim {
         let commits = self.gate.commits();
         self.outcome.turns += 1;
         match self.hosts[place].turn() {
-            Stands::Up if self.kill_after_commit && self.gate.commits() > commits => {
-                self.kill_after_commit = false;
-                self.crash(place);
-            }
+            Stands::Up if self.gate.commits() > commits => match self.kill_after_commit.take() {
+                Some(id) => {
+                    self.world.borrow_mut().witness(Fact::Injected { id });
+                    self.crash(place);
+                }
+                None => self.hosts[place].plan(),
+            },
             Stands::Up => self.hosts[place].plan(),
             // Whoever fenced it may have died meanwhile: the supervisor starts another if nobody is left.
             Stands::Crashed | Stands::Fenced => self.crash(place),
@@ -265,7 +273,7 @@ impl Sim {
             Do::Heal => {
                 self.waiting.clear();
                 self.unlock();
-                self.kill_after_commit = false;
+                self.kill_after_commit = None;
                 let paused: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
                 paused.into_iter().for_each(|life| self.resume(life));
                 self.world.borrow_mut().heal();
@@ -333,7 +341,9 @@ impl Sim {
     pub(super) fn inject(&mut self, place: usize) {
         let planned = self.plan.schedule.faults[place].clone();
         *self.outcome.injected.entry(planned.kind).or_insert(0) += 1;
-        let Some(target) = self.target(&planned) else { return };
+        let target = self.target(&planned);
+        self.tried(&planned, target.as_ref());
+        let Some(target) = target else { return };
         let deed = self.world.borrow_mut().inject(&planned, &target);
         let at = self.world.borrow().at;
         let mut confirmed = true;
@@ -341,12 +351,21 @@ impl Sim {
             Deed::Done => {}
             Deed::Until(undo, after) => self.at(at + after, Do::Undo(undo)),
             Deed::Armed => confirmed = false,
-            Deed::Nothing(_) => confirmed = false,
+            Deed::Nothing(why) => {
+                confirmed = false;
+                self.came_to_nothing(why);
+            }
             Deed::KillOrchestrator => match self.hosts.len() {
-                0 => confirmed = false,
+                0 => {
+                    confirmed = false;
+                    self.came_to_nothing("no orchestrator runs");
+                }
                 _ => self.crash(0),
             },
-            Deed::KillAfterCommit => self.kill_after_commit = true,
+            Deed::KillAfterCommit => {
+                confirmed = false;
+                self.kill_after_commit = Some(planned.id);
+            }
             Deed::Lock(after) => {
                 self.gate.refuse(true);
                 self.world.borrow_mut().witness(Fact::Hindered { by: "store" });
@@ -375,8 +394,12 @@ impl Sim {
     }
 
     fn pause(&mut self, until: Tick) -> bool {
-        let Some(life) = self.hosts.first().map(|host| host.life) else { return false };
+        let Some(life) = self.hosts.first().map(|host| host.life) else {
+            self.came_to_nothing("no orchestrator runs");
+            return false;
+        };
         if self.hosts.len() > 1 || self.world.borrow().lives[life].paused {
+            self.came_to_nothing("an orchestrator is stopped already");
             return false;
         }
         self.world.borrow_mut().lives[life].paused = true;
@@ -393,12 +416,7 @@ impl Sim {
             bend.borrow_mut().witnessed(&mut facts);
         }
         for fact in &facts {
-            if let Fact::Injected { id } = fact.fact
-                && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
-            {
-                *self.outcome.confirmed.entry(planned.kind).or_insert(0) += 1;
-                self.cover.injected(planned.kind, self.submitted.get(&planned.project).copied());
-            }
+            self.traced(fact);
             if self.plan.fingerprint {
                 self.outcome.fingerprint.push(fnv1a(format!("{fact:?}").as_bytes()));
             }
