@@ -3,9 +3,11 @@
 use super::exit::Exit;
 use super::output::result;
 use super::run::failed;
+use crate::check::Checker;
+use crate::report::Teller;
 use crate::schedule::Schedule;
 use crate::sim::Outcome;
-use crate::sim::replay::{self as sim, Planted};
+use crate::sim::replay::{How, Planted, play};
 use clap::ValueEnum;
 
 /// Bugs that can be planted.
@@ -42,8 +44,14 @@ pub(super) fn measures(schedule: &Schedule) -> String {
     format!("{faults} fault{}, {projects} project{many} of {roles} role{more}, {seconds} s", plural(faults))
 }
 
+/// Who looks on at a run that is to be told line by line.
+pub(super) fn onlookers(schedule: &Schedule, events: bool) -> Vec<Box<dyn Checker>> {
+    let teller = || Box::new(Teller::new(schedule, result)) as Box<dyn Checker>;
+    events.then(teller).into_iter().collect()
+}
+
 /// Plays it in the simulator under every checker, and tells what they say.
-pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>) -> Exit {
+pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, events: bool) -> Exit {
     result(&format!("seed {}: {}", schedule.seed, measures(schedule)));
     if let Some(story) = &schedule.story {
         result(story);
@@ -51,9 +59,10 @@ pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>) -> Exit {
     if let (Some(violates), Some(expected)) = (&schedule.violates, &schedule.expected) {
         result(&format!("it was kept for {violates}: {expected}"));
     }
-    match sim::replay(schedule, planted.map(PlantArg::planted)) {
+    let onlookers = onlookers(schedule, events);
+    match play(schedule, How { planted: planted.map(PlantArg::planted), onlookers, ..How::default() }) {
         Ok(outcome) => told(schedule, &outcome),
-        Err(why) => failed(Exit::Unexpected, &why.to_string()),
+        Err(why) => failed(Exit::Unexpected, &why),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::exit::Exit;
 use super::output::{error, note, result};
+use super::replay::onlookers;
 use super::run::failed;
 use crate::fault::Kind;
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
+use crate::sim::replay::{self, How};
 use crate::sim::{draw, gate_process};
 use clap::Args;
 use std::ops::Range;
@@ -41,6 +43,7 @@ pub(super) struct Asked<'a> {
     pub(super) faults: &'a [(Kind, u32)],
     pub(super) out: Option<&'a Path>,
     pub(super) json: bool,
+    pub(super) events: bool,
     pub(super) sim: &'a SimArgs,
 }
 
@@ -79,6 +82,9 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
     if let Err(why) = campaign.schedule(campaign.seeds.start).check() {
         return failed(Exit::Usage, &why.to_string());
     }
+    if asked.events && campaign.seeds.end - campaign.seeds.start > 1 {
+        return failed(Exit::Usage, "--events tells one run: say which with --seed N");
+    }
     if asked.sim.fingerprint {
         return fingerprints(&campaign);
     }
@@ -92,7 +98,7 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let began = Instant::now();
     let mut totals = Totals::default();
     let mut last = began;
-    campaign.play(|played| {
+    let mut each = |played: Played| {
         totals.add(&played);
         tell(campaign, asked, &played, totals.bad);
         if last.elapsed() >= Duration::from_secs(10) {
@@ -101,7 +107,15 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
             note(&format!("{seeds} of {all} seeds, {} with a violation", totals.bad));
         }
         true
-    });
+    };
+    if asked.events {
+        let schedule = campaign.schedule(campaign.seeds.start);
+        let onlookers = onlookers(&schedule, true);
+        let came = replay::play(&schedule, How { onlookers, ..How::default() });
+        each(Played { seed: campaign.seeds.start, came });
+    } else {
+        campaign.play(each);
+    }
     let took = began.elapsed();
     if asked.json {
         result(&crate::report::campaign_json(campaign, &totals, took).to_string());

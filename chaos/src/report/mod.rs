@@ -6,6 +6,7 @@ mod judge;
 mod model;
 mod percentiles;
 mod prometheus;
+mod tale;
 mod text;
 
 pub use campaign::{campaign_json, campaign_text};
@@ -14,4 +15,5 @@ pub use judge::{Played, judge};
 pub use model::{Control, Effect, FaultLine, Invariant, KindSummary, Report, Run, SCHEMA, Threshold, Verdict};
 pub use percentiles::Percentiles;
 pub use prometheus::exposition;
+pub use tale::Teller;
 pub use text::{Style, render};

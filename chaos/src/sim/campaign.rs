@@ -2,16 +2,13 @@
 
 use super::cover::Coverage;
 use super::draw::{self, Request};
-use super::plan::{Outcome, Plan};
-use super::replay;
-use super::run::Sim;
-use crate::check::witnessed;
+use super::plan::Outcome;
+use super::replay::{self, How};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::seed::Seed;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -39,7 +36,7 @@ pub struct Campaign {
 pub struct Played {
     /// Which.
     pub seed: u64,
-    /// What it came to; the words of its panic, if it panicked.
+    /// What it came to; why not, if it could not be played to its end: it panicked, or had no memory.
     pub came: Result<Outcome, String>,
 }
 
@@ -80,7 +77,7 @@ impl Played {
     pub fn against(&self) -> Vec<String> {
         let outcome = match &self.came {
             Ok(outcome) => outcome,
-            Err(why) => return vec![format!("panic: {why}")],
+            Err(why) => return vec![why.clone()],
         };
         let told = |finding: &crate::check::Finding| {
             let first = finding.verdict.violations.first().map_or("", String::as_str);
@@ -173,23 +170,7 @@ impl Campaign {
     /// Plays one seed. A panic in it is a finding.
     #[must_use]
     pub fn one(&self, seed: u64) -> Played {
-        let schedule = self.schedule(seed);
-        let fingerprint = self.fingerprint;
-        let came = catch_unwind(AssertUnwindSafe(|| play_schedule(schedule, fingerprint))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(text.unwrap_or_else(|| "without words".to_owned()))
-        });
-        Played { seed, came }
+        let how = How { fingerprint: self.fingerprint, ..How::default() };
+        Played { seed, came: replay::play(&self.schedule(seed), how) }
     }
-}
-
-/// Plays one schedule under every checker.
-///
-/// # Errors
-/// If there is no memory for its database.
-pub fn play_schedule(schedule: Schedule, fingerprint: bool) -> Result<Outcome, String> {
-    let checkers = witnessed::all(schedule.faults.is_empty());
-    let plan = Plan { fingerprint, ..replay::plan(&schedule, None) };
-    Sim::new(plan).map(|sim| sim.play(checkers)).map_err(|error| error.to_string())
 }
