@@ -127,6 +127,10 @@ impl OrchArg {
 pub(super) fn run(args: &RunArgs) -> Exit {
     match args.mode {
         ModeArg::Live => live(args),
+        ModeArg::Sim if args.play.keep => failed(Exit::Usage, "--keep is of --mode live: a simulated run has no files"),
+        ModeArg::Sim if args.faults.iter().any(|(_, weight)| *weight != 1) => {
+            failed(Exit::Usage, "a weight is of --mode live: each simulated seed draws its own")
+        }
         ModeArg::Sim if args.dry_run => dry(args),
         ModeArg::Sim => sim::run(&asked(args)),
     }

@@ -2,11 +2,12 @@
 
 use super::exit::Exit;
 use super::output::{error, note, result};
-use super::replay::onlookers;
+use super::replay::{inconclusive, onlookers};
 use super::run::failed;
 use crate::fault::Kind;
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
+use crate::sim::conclusion::{Owed, concluded};
 use crate::sim::replay::{self, How};
 use crate::sim::{draw, gate_process};
 use clap::Args;
@@ -76,6 +77,7 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
         projects: asked.projects,
         roles: asked.roles,
         kinds,
+        named: !asked.faults.is_empty(),
         threads: asked.sim.threads.map_or(cores, usize::from),
         fingerprint: asked.sim.fingerprint || asked.sim.check_determinism,
     };
@@ -100,11 +102,11 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let mut last = began;
     let mut each = |played: Played| {
         totals.add(&played);
-        tell(campaign, asked, &played, totals.bad);
+        tell(campaign, asked, &played, totals.violated);
         if last.elapsed() >= Duration::from_secs(10) {
             last = Instant::now();
             let (seeds, all) = (totals.seeds, campaign.seeds.end - campaign.seeds.start);
-            note(&format!("{seeds} of {all} seeds, {} with a violation", totals.bad));
+            note(&format!("{seeds} of {all} seeds, {} with a violation", totals.violated));
         }
         true
     };
@@ -122,13 +124,9 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     } else {
         result(crate::report::campaign_text(campaign, &totals, took).trim_end());
     }
-    if totals.bad > 0 {
-        Exit::Violated
-    } else if totals.confirmed.is_empty() && totals.fault_free < totals.seeds {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
-    }
+    let found = concluded(&totals, &Owed::by(campaign));
+    inconclusive(&found);
+    Exit::of_verdict(found.is)
 }
 
 /// The arguments that make this campaign again, for one seed.

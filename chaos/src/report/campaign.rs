@@ -23,7 +23,7 @@ pub fn campaign_text(campaign: &Campaign, totals: &Totals, took: Duration) -> St
     let faults: u64 = totals.injected.values().sum();
     let confirmed: u64 = totals.confirmed.values().sum();
     let days = totals.virtual_us as f64 / DAY_US;
-    let bound = if totals.bad == 0 {
+    let bound = if totals.violated == 0 {
         format!(" (95 %: < {:.4} % of seeds)", 300.0 / totals.seeds.max(1) as f64)
     } else {
         String::new()
@@ -31,7 +31,7 @@ pub fn campaign_text(campaign: &Campaign, totals: &Totals, took: Duration) -> St
     let _ = writeln!(
         out,
         "seeds       {} ({} without faults), {} violated{bound}",
-        totals.seeds, totals.fault_free, totals.bad
+        totals.seeds, totals.fault_free, totals.violated
     );
     let _ = writeln!(out, "virtual     {:.2} days ({:.3} years) of {} projects", days, days / 365.25, totals.projects);
     let _ = writeln!(out, "faults      {faults} tried, {confirmed} took effect, {} kinds", totals.confirmed.len());
@@ -43,8 +43,8 @@ pub fn campaign_text(campaign: &Campaign, totals: &Totals, took: Duration) -> St
         took.as_secs_f64()
     );
     let _ = writeln!(out, "\ninvariant        looked at  seeds violated");
-    for (id, (looked, bad)) in &totals.invariants {
-        let _ = writeln!(out, "{id:<12} {looked:>13} {bad:>15}");
+    for of in &totals.invariants {
+        let _ = writeln!(out, "{:<12} {:>13} {:>15}", of.id, of.checked, of.violated);
     }
     kinds(&mut out, totals);
     moments(&mut out, totals);
@@ -106,7 +106,7 @@ pub fn campaign_json(campaign: &Campaign, totals: &Totals, took: Duration) -> Va
     let invariants: serde_json::Map<String, Value> = totals
         .invariants
         .iter()
-        .map(|(id, (looked, bad))| ((*id).to_owned(), json!({ "checked": looked, "violated": bad })))
+        .map(|of| (of.id.to_owned(), json!({ "checked": of.checked, "violated": of.violated })))
         .collect();
     let moments: serde_json::Map<String, Value> = Sometimes::ALL
         .iter()
@@ -119,7 +119,7 @@ pub fn campaign_json(campaign: &Campaign, totals: &Totals, took: Duration) -> Va
         "schema": 1,
         "mode": "sim",
         "seeds": { "from": campaign.seeds.start, "to": campaign.seeds.end, "played": totals.seeds,
-                   "fault_free": totals.fault_free, "violated": totals.bad },
+                   "fault_free": totals.fault_free, "violated": totals.violated },
         "virtual_us": totals.virtual_us,
         "projects": totals.projects,
         "events": totals.events,

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod bank;
 pub mod campaign;
 mod claims;
+pub mod conclusion;
 pub mod cover;
 pub mod disk;
 pub mod draw;

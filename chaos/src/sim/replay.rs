@@ -7,6 +7,7 @@ use super::world::Manner;
 use crate::check::{Checker, witnessed};
 use crate::schedule::Schedule;
 use orchestrator::domain::limits::Policy;
+use orchestrator::store::StoreError;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -61,8 +62,7 @@ pub struct How {
 /// Plays a schedule under every checker of a simulated run.
 ///
 /// # Errors
-/// The words of a panic, of the orchestrator's or of the simulator's: a checker that panics is a finding. Or those of
-/// SQLite, if it has no memory for the database.
+/// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
 pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     let mut checkers = witnessed::all(schedule.faults.is_empty());
     let judging = checkers.len();
@@ -71,7 +71,8 @@ pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     let played = catch_unwind(AssertUnwindSafe(|| Sim::new(plan).map(|sim| sim.play(checkers))));
     match played {
         Ok(outcome) => {
-            let mut outcome = outcome.map_err(|error| error.to_string())?;
+            let broke = |error: StoreError| Outcome { broke: Some(error.to_string()), ..Outcome::default() };
+            let mut outcome = outcome.unwrap_or_else(broke);
             outcome.findings.truncate(judging);
             Ok(outcome)
         }

@@ -42,6 +42,15 @@ fn a_refusal_is_one_line_and_exit_2() {
         &["run", "--fault", "session_kill=0"],
         &["run", "--nonsense"],
         &["soak", "--kills", "0"],
+        &["run", "--events"],
+        &["run", "--mode", "sim", "--seeds", "0..2", "--events"],
+        &["run", "--mode", "sim", "--seed", "1", "--events", "--json"],
+        &["run", "--mode", "sim", "--seeds", "5..5"],
+        &["run", "--mode", "sim", "--seeds", "x"],
+        &["run", "--mode", "sim", "--threads", "0"],
+        &["run", "--mode", "sim", "--fault", "nonsense"],
+        &["run", "--mode", "sim", "--fault", "session_kill=2"],
+        &["run", "--mode", "sim", "--seed", "1", "--keep"],
         &["replay", "no-such-file"],
         &["report", "no-such-folder"],
         &["nonsense"],
@@ -83,4 +92,44 @@ fn every_kind_is_explained() {
         assert_eq!(said.status.code(), Some(0));
         assert!(out(&said).contains("\nprobe "), "{}", out(&said));
     }
+}
+
+/// The world is healed before most briefs are handed over once more: their Enter is never lost.
+#[test]
+fn a_fault_that_was_asked_for_and_does_nothing_is_exit_4() {
+    let mut idle = 0;
+    for seed in 0..8 {
+        let seed = seed.to_string();
+        let of = ["run", "--mode", "sim", "--duration", "4s", "--fault", "enter_lost", "--json", "--seed", &seed];
+        let said = chaos(&of);
+        let report: serde_json::Value = serde_json::from_str(&out(&said)).expect("a report");
+        let confirmed = report["kinds"]["enter_lost"]["confirmed"].as_u64().unwrap_or(0);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(if confirmed == 0 { 4 } else { 0 }), "{text}");
+        assert_eq!(text.contains("inconclusive: enter_lost was "), confirmed == 0, "{text}");
+        idle += u32::from(confirmed == 0);
+    }
+    assert!(idle > 0, "each took effect: nothing was shown");
+}
+
+/// The same run, told: by its seed, and by its schedule.
+#[test]
+fn a_simulated_run_is_told_in_order() {
+    let dir = folder();
+    let sim = ["run", "--mode", "sim", "--seed", "1", "--duration", "5m"];
+    let schedule = dir.path().join("schedule.json");
+    std::fs::write(&schedule, chaos(&[&sim[..], &["--dry-run"]].concat()).stdout).expect("written");
+    let by_seed = out(&chaos(&[&sim[..], &["--events"]].concat()));
+    let by_schedule = out(&chaos(&["replay", &schedule.display().to_string(), "--events"]));
+    let told = |text: &str| -> Vec<String> {
+        let marked = |line: &&str| line.get(15..16).is_some_and(|mark| ["~", "!", "#"].contains(&mark));
+        text.lines().filter(marked).map(ToOwned::to_owned).collect()
+    };
+    let lines = told(&by_seed);
+    assert_eq!(lines, told(&by_schedule));
+    assert!(lines.iter().any(|line| line.contains("project_enqueued")), "{by_seed}");
+    assert!(lines.iter().any(|line| line.contains("!      fault 1 takes effect: ")), "{by_seed}");
+    let at: Vec<f64> = lines.iter().filter_map(|line| line.get(..13)?.trim().parse().ok()).collect();
+    assert_eq!(at.len(), lines.len());
+    assert!(at.is_sorted(), "{by_seed}");
 }

@@ -14,6 +14,7 @@ fn campaign(seeds: std::ops::Range<u64>) -> Campaign {
         projects: None,
         roles: None,
         kinds: draw::kinds(),
+        named: false,
         threads: 2,
         fingerprint: false,
     }
