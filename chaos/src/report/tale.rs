@@ -4,12 +4,16 @@
 
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::schedule::{Planned, Schedule};
+use crate::seed::Seed;
 use crate::truth::Incarnation;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::signal::Entry;
 use orchestrator::domain::time::Timestamp;
+use orchestrator::telemetry::line::{Context, Mode, json_line};
 use orchestrator::telemetry::text;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Looks on like a checker and tells everything; it judges nothing.
 pub struct Teller<F> {
@@ -61,10 +65,54 @@ impl<F: FnMut(&str)> Checker for Teller<F> {
     }
 
     fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
-        let mut told = Tally::default();
-        told.held(1);
-        told.verdict("")
+        looked_on()
     }
+}
+
+/// Lines of a run with their times, as a [`Keeper`] keeps them.
+pub type Kept = Rc<RefCell<Vec<(Timestamp, String)>>>;
+
+/// Looks on like a checker and keeps the journal as lines of `events.ndjson`; it judges nothing.
+pub struct Keeper {
+    context: Context,
+    kept: Kept,
+}
+
+impl Keeper {
+    /// Keeps what a run of that id and seed says.
+    #[must_use]
+    pub fn new(run_id: &str, seed: Seed) -> (Self, Kept) {
+        let (run_id, installation) = (Some(run_id.to_owned()), "sim".to_owned());
+        let context = Context { run_id, mode: Mode::Sim, seed: Some(seed.0), installation };
+        let kept = Kept::default();
+        (Self { context, kept: Rc::clone(&kept) }, kept)
+    }
+}
+
+impl Checker for Keeper {
+    fn id(&self) -> &'static str {
+        "kept"
+    }
+
+    fn title(&self) -> &'static str {
+        "the journal is kept"
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        let line = json_line(entry, &self.context, Some(entry.at));
+        self.kept.borrow_mut().push((entry.at, line));
+    }
+
+    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+        looked_on()
+    }
+}
+
+/// What somebody says in the end who judges nothing.
+fn looked_on() -> Verdict {
+    let mut told = Tally::default();
+    told.held(1);
+    told.verdict("")
 }
 
 /// What a fault is, and whom it hits: projects are counted from 0 in a schedule.

@@ -8,6 +8,7 @@ use crate::check::{Finding, Is, Verdict};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::seed::Seed;
+use orchestrator::domain::state::ProjectState;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,6 +65,8 @@ pub struct Totals {
     pub entries: u64,
     /// Projects submitted.
     pub projects: u64,
+    /// How many of them ended in each state.
+    pub states: BTreeMap<ProjectState, u64>,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
     /// Starts of orchestrators.
@@ -175,6 +178,9 @@ impl Totals {
         self.projects += outcome.projects;
         self.virtual_us += outcome.virtual_us;
         self.starts += u64::from(outcome.starts);
+        for (state, count) in &outcome.states {
+            *self.states.entry(*state).or_insert(0) += count;
+        }
         for (kind, times) in &outcome.injected {
             *self.injected.entry(*kind).or_insert(0) += u64::from(*times);
         }

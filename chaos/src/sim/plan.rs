@@ -9,6 +9,7 @@ use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::truth::Injection;
 use orchestrator::domain::limits::Policy;
+use orchestrator::domain::state::ProjectState;
 use std::collections::BTreeMap;
 
 /// What is played.
@@ -57,6 +58,8 @@ pub struct Outcome {
     pub commits: u64,
     /// Projects that were submitted.
     pub projects: u64,
+    /// How many of them ended in each state, as the database has it.
+    pub states: BTreeMap<ProjectState, u64>,
     /// What was reached.
     pub coverage: Coverage,
     /// What every checker says.

@@ -103,7 +103,7 @@ fn a_fault_that_was_asked_for_and_does_nothing_is_exit_4() {
         let of = ["run", "--mode", "sim", "--duration", "4s", "--fault", "enter_lost", "--json", "--seed", &seed];
         let said = chaos(&of);
         let report: serde_json::Value = serde_json::from_str(&out(&said)).expect("a report");
-        let confirmed = report["kinds"]["enter_lost"]["confirmed"].as_u64().unwrap_or(0);
+        let confirmed = report["summary"]["enter_lost"]["confirmed"].as_u64().unwrap_or(0);
         let text = String::from_utf8_lossy(&said.stderr).into_owned();
         assert_eq!(said.status.code(), Some(if confirmed == 0 { 4 } else { 0 }), "{text}");
         assert_eq!(text.contains("inconclusive: enter_lost was "), confirmed == 0, "{text}");
@@ -132,4 +132,39 @@ fn a_simulated_run_is_told_in_order() {
     let at: Vec<f64> = lines.iter().filter_map(|line| line.get(..13)?.trim().parse().ok()).collect();
     assert_eq!(at.len(), lines.len());
     assert!(at.is_sorted(), "{by_seed}");
+}
+
+#[test]
+fn a_simulated_campaign_leaves_its_report() {
+    let dir = folder();
+    let run = |seeds: [&str; 2], place: &str| {
+        let place = dir.path().join(place).display().to_string();
+        let said =
+            chaos(&[&["run", "--mode", "sim", "--duration", "2m", "--json", "--out", &place], &seeds[..]].concat());
+        assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+        out(&said)
+    };
+    let names = |place: &str| -> Vec<String> {
+        let listed = std::fs::read_dir(dir.path().join(place)).expect("listed").flatten();
+        let mut names: Vec<String> = listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let printed = run(["--seeds", "0..4"], "many");
+    assert_eq!(names("many"), ["junit.xml", "report.html", "report.json", "summary.md"]);
+    let report = chaos::report::read(&dir.path().join("many")).expect("a report");
+    assert_eq!(serde_json::from_str::<chaos::report::Report>(&printed).expect("the same"), report);
+    let seeds = report.campaign.expect("a campaign").seeds;
+    assert_eq!((report.run.virtual_ms, seeds.played, seeds.below), (480_000, 4, Some(0.75)));
+    run(["--seed", "1"], "one");
+    let all = ["events.ndjson", "junit.xml", "report.html", "report.json", "schedule.json", "summary.md"];
+    assert_eq!(names("one"), all);
+    let report = chaos::report::read(&dir.path().join("one")).expect("a report");
+    let events = std::fs::read_to_string(dir.path().join("one/events.ndjson")).expect("events");
+    let injected = events.lines().filter(|line| line.contains("chaos_fault_injected")).count();
+    assert!(injected > 0 && injected == report.faults.len() && report.injected() == injected as u64);
+    let entries = events.lines().filter(|line| chaos::history::Logged::parse(line).is_ok()).count();
+    assert_eq!(Some(entries as u64), report.campaign.map(|of| of.entries));
+    let again = chaos(&["replay", &dir.path().join("one").display().to_string()]);
+    assert_eq!(again.status.code(), Some(0), "{}", out(&again));
 }
