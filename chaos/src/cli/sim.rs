@@ -63,7 +63,8 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 pub(super) fn run(asked: &Asked<'_>) -> Exit {
     let seeds = match (&asked.sim.seeds, asked.seed) {
         (Some(seeds), _) => seeds.clone(),
-        (None, Some(Seed(seed))) => seed..seed.saturating_add(1),
+        (None, Some(Seed(u64::MAX))) => return failed(Exit::Usage, "the largest seed of a campaign is one less"),
+        (None, Some(Seed(seed))) => seed..seed + 1,
         (None, None) => match Seed::random() {
             Ok(Seed(seed)) => seed..seed + 1,
             Err(why) => return failed(Exit::Unexpected, &why),

@@ -223,8 +223,11 @@ impl Campaign {
                 scope.spawn(|| {
                     let sender = sender;
                     loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= self.seeds.end || enough.load(Ordering::Relaxed) {
+                        // Not one beyond the end: past the largest number the seeds would begin anew.
+                        let another = |seed: u64| (seed < self.seeds.end).then(|| seed + 1);
+                        let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
+                        let Ok(seed) = taken else { break };
+                        if enough.load(Ordering::Relaxed) {
                             break;
                         }
                         if sender.send(self.one(seed)).is_err() {

@@ -46,6 +46,7 @@ fn a_refusal_is_one_line_and_exit_2() {
         &["run", "--mode", "sim", "--seeds", "0..2", "--events"],
         &["run", "--mode", "sim", "--seed", "1", "--events", "--json"],
         &["run", "--mode", "sim", "--seeds", "5..5"],
+        &["run", "--mode", "sim", "--seed", "18446744073709551615"],
         &["run", "--mode", "sim", "--seeds", "x"],
         &["run", "--mode", "sim", "--threads", "0"],
         &["run", "--mode", "sim", "--fault", "nonsense"],

@@ -36,6 +36,18 @@ fn seeds_hold() {
     assert_eq!(seeds, 40);
 }
 
+/// More threads than seeds, up to the largest number: none begins anew at 0.
+#[test]
+fn the_last_seeds_are_played_and_no_others() {
+    let last = u64::MAX - 2..u64::MAX;
+    let mut played = Vec::new();
+    Campaign { threads: 4, duration_ms: Some(4_000), ..campaign(last.clone()) }.play(|one| {
+        played.push(one.seed);
+        played.len() < 4
+    });
+    assert_eq!(played, last.collect::<Vec<_>>());
+}
+
 /// One project of one role, hit once while its agent works.
 fn hit(kind: Kind) -> Schedule {
     let role = kind.entry().hits_role.then_some(0);
