@@ -42,6 +42,8 @@ pub struct Verdict {
     pub checked: u64,
     /// What speaks against a pass.
     pub violations: Vec<String>,
+    /// Whether the checker itself could not do its work (M4), which is another thing than finding nothing to look at.
+    pub broke: bool,
 }
 
 /// A verdict with whose it is.
@@ -68,7 +70,7 @@ impl Verdict {
     /// Of a checker that could not do its work.
     #[must_use]
     pub fn broke(why: &str) -> Self {
-        Self { is: Is::Unknown, checked: 0, violations: vec![why.to_owned()] }
+        Self { is: Is::Unknown, checked: 0, violations: vec![why.to_owned()], broke: true }
     }
 }
 
@@ -118,7 +120,7 @@ impl Tally {
             Is::Pass
         };
         violations.extend(self.doubts.iter().cloned());
-        Verdict { is, checked: self.checked, violations }
+        Verdict { is, checked: self.checked, violations, broke: false }
     }
 }
 

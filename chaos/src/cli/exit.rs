@@ -1,5 +1,6 @@
 //! How the program ends: one enumeration, documented in `--help`.
 
+use crate::check::Is;
 use crate::live::{Finished, LiveError, Why};
 use crate::report::Verdict;
 use std::process::ExitCode;
@@ -90,6 +91,16 @@ impl Exit {
             (None, Verdict::Pass) => Self::Pass,
             (None, Verdict::Fail) => Self::Violated,
             (None, Verdict::Inconclusive) => Self::Inconclusive,
+        }
+    }
+
+    /// Of a verdict in the simulator.
+    #[must_use]
+    pub fn of_verdict(is: Is) -> Self {
+        match is {
+            Is::Pass => Self::Pass,
+            Is::Fail => Self::Violated,
+            Is::Unknown => Self::Inconclusive,
         }
     }
 

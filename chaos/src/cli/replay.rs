@@ -1,11 +1,14 @@
 //! `orch-chaos replay` of a simulated schedule.
 
 use super::exit::Exit;
-use super::output::result;
-use super::run::failed;
+use super::output::{note, result};
+use crate::check::{Checker, Is};
+use crate::report::Teller;
 use crate::schedule::Schedule;
 use crate::sim::Outcome;
-use crate::sim::replay::{self as sim, Planted};
+use crate::sim::campaign::{Played, Totals};
+use crate::sim::conclusion::{Conclusion, Owed, concluded};
+use crate::sim::replay::{How, Planted, play};
 use clap::ValueEnum;
 
 /// Bugs that can be planted.
@@ -42,8 +45,14 @@ pub(super) fn measures(schedule: &Schedule) -> String {
     format!("{faults} fault{}, {projects} project{many} of {roles} role{more}, {seconds} s", plural(faults))
 }
 
+/// Who looks on at a run that is to be told line by line.
+pub(super) fn onlookers(schedule: &Schedule, events: bool) -> Vec<Box<dyn Checker>> {
+    let teller = || Box::new(Teller::new(schedule, result)) as Box<dyn Checker>;
+    events.then(teller).into_iter().collect()
+}
+
 /// Plays it in the simulator under every checker, and tells what they say.
-pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>) -> Exit {
+pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, events: bool) -> Exit {
     result(&format!("seed {}: {}", schedule.seed, measures(schedule)));
     if let Some(story) = &schedule.story {
         result(story);
@@ -51,33 +60,53 @@ pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>) -> Exit {
     if let (Some(violates), Some(expected)) = (&schedule.violates, &schedule.expected) {
         result(&format!("it was kept for {violates}: {expected}"));
     }
-    match sim::replay(schedule, planted.map(PlantArg::planted)) {
-        Ok(outcome) => told(schedule, &outcome),
-        Err(why) => failed(Exit::Unexpected, &why.to_string()),
-    }
+    let onlookers = onlookers(schedule, events);
+    let came = play(schedule, How { planted: planted.map(PlantArg::planted), onlookers, ..How::default() });
+    told(schedule, Played { seed: schedule.seed.0, came })
 }
 
-fn told(schedule: &Schedule, outcome: &Outcome) -> Exit {
-    if let Some(why) = &outcome.broke {
-        return failed(Exit::Unexpected, &format!("the simulation could not go on: {why}"));
+/// Says why it is no pass, line by line.
+pub(super) fn inconclusive(found: &Conclusion) {
+    found.doubts.iter().for_each(|doubt| note(&format!("inconclusive: {doubt}")));
+}
+
+fn told(schedule: &Schedule, played: Played) -> Exit {
+    let mut totals = Totals::default();
+    totals.add(&played);
+    match &played.came {
+        Ok(outcome) => figures(schedule, outcome),
+        Err(why) => result(&format!("FAIL  {why}")),
     }
-    let mut held = outcome.findings.len();
+    let found = concluded(&totals, &Owed::default());
+    inconclusive(&found);
+    Exit::of_verdict(found.is)
+}
+
+fn figures(schedule: &Schedule, outcome: &Outcome) {
     for finding in outcome.violated() {
-        held -= 1;
         result(&format!("FAIL  {} {}", finding.id, finding.title));
         finding.verdict.violations.iter().for_each(|violation| result(&format!("      {violation}")));
     }
-    let confirmed: u32 = outcome.confirmed.values().sum();
-    let (all, entries) = (outcome.findings.len(), outcome.entries);
-    result(&format!(
-        "{held} of {all} invariants held; {confirmed} of {} faults took effect; {entries} entries of the journal",
-        schedule.faults.len()
-    ));
-    if held < all {
-        Exit::Violated
-    } else if confirmed == 0 && !schedule.faults.is_empty() {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
+    for planned in &schedule.faults {
+        let tried = outcome.injections.iter().find(|tried| tried.id == planned.id);
+        let why = match tried.map(|tried| &tried.probe) {
+            Some(Ok(())) => continue,
+            Some(Err(why)) => why.clone(),
+            None => format!("{} never came", planned.on_event.as_deref().unwrap_or("its time")),
+        };
+        result(&format!("fault {} ({}) took no effect: {why}", planned.id, planned.kind));
     }
+    let of = |is: Is| outcome.findings.iter().filter(|finding| finding.verdict.is == is).count();
+    let idle = match of(Is::Unknown) {
+        0 => String::new(),
+        idle => format!(" ({idle} had nothing to look at)"),
+    };
+    let confirmed: u32 = outcome.confirmed.values().sum();
+    result(&format!(
+        "{} of {} invariants held{idle}; {confirmed} of {} faults took effect; {} entries of the journal",
+        of(Is::Pass),
+        outcome.findings.len(),
+        schedule.faults.len(),
+        outcome.entries
+    ));
 }

@@ -23,6 +23,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a live run is unless told otherwise.
 const LIVE_MS: u64 = 30_000;
+/// Why a live run refuses `--events`.
+const EVENTS_OF_SIM: &str = "--events is of simulated runs; a live run leaves events.ndjson in its report's folder";
 /// Where reports go unless told otherwise.
 pub(super) const REPORTS: &str = "chaos-report";
 
@@ -77,6 +79,9 @@ pub(super) struct PlayArgs {
     /// Keep the run's files (not its processes), for a person to look at
     #[arg(long)]
     keep: bool,
+    /// Sim: tell the run line by line, as it happens: what is so (~), faults (!) and the journal (#)
+    #[arg(long, conflicts_with = "json")]
+    pub(super) events: bool,
     #[command(flatten)]
     orch: OrchArg,
 }
@@ -122,6 +127,10 @@ impl OrchArg {
 pub(super) fn run(args: &RunArgs) -> Exit {
     match args.mode {
         ModeArg::Live => live(args),
+        ModeArg::Sim if args.play.keep => failed(Exit::Usage, "--keep is of --mode live: a simulated run has no files"),
+        ModeArg::Sim if args.faults.iter().any(|(_, weight)| *weight != 1) => {
+            failed(Exit::Usage, "a weight is of --mode live: each simulated seed draws its own")
+        }
         ModeArg::Sim if args.dry_run => dry(args),
         ModeArg::Sim => sim::run(&asked(args)),
     }
@@ -136,6 +145,7 @@ fn asked(args: &RunArgs) -> sim::Asked<'_> {
         faults: &args.faults,
         out: args.play.out.as_deref(),
         json: args.play.json,
+        events: args.play.events,
         sim: &args.sim,
     }
 }
@@ -155,6 +165,9 @@ fn dry(args: &RunArgs) -> Exit {
 fn live(args: &RunArgs) -> Exit {
     if args.sim.seeds.is_some() || args.sim.check_determinism || args.sim.threads.is_some() {
         return failed(Exit::Usage, "--seeds, --threads and --check-determinism are of --mode sim");
+    }
+    if args.play.events {
+        return failed(Exit::Usage, EVENTS_OF_SIM);
     }
     let seed = match args.seed.map_or_else(Seed::random, Ok) {
         Ok(seed) => seed,
@@ -180,8 +193,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Exit {
     match read_schedule(&args.from) {
         Ok(schedule) if schedule.mode == Mode::Sim => match args.play.only_live() {
             Some(live) => failed(Exit::Usage, &format!("{live} is for live runs; this schedule is simulated")),
-            None => replay::replay(&schedule, args.plant),
+            None => replay::replay(&schedule, args.plant, args.play.events),
         },
+        Ok(_) if args.play.events => failed(Exit::Usage, EVENTS_OF_SIM),
         Ok(_) if args.plant.is_some() => failed(Exit::Usage, "bugs are planted in simulated runs only"),
         Ok(schedule) => play(schedule, &args.play),
         Err(why) => failed(Exit::Usage, &why),

@@ -10,7 +10,7 @@ use crate::fault::Mode;
 use crate::schedule::{Planned, Schedule};
 use crate::seed::Seed;
 use crate::sim::draw::{Request, draw, kinds};
-use crate::sim::replay::replay;
+use crate::sim::replay::{How, play};
 use crate::sim::shrink;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -70,8 +70,8 @@ fn found(args: &ShrinkArgs) -> Result<Schedule, (Exit, String)> {
 
 /// What fails under a schedule.
 fn violated(args: &ShrinkArgs, schedule: &Schedule) -> Result<Vec<Finding>, (Exit, String)> {
-    let played = replay(schedule, args.plant.map(PlantArg::planted));
-    let outcome = played.map_err(|why| (Exit::Unexpected, why.to_string()))?;
+    let how = How { planted: args.plant.map(PlantArg::planted), ..How::default() };
+    let outcome = play(schedule, how).map_err(|why| (Exit::Unexpected, why))?;
     Ok(outcome.violated().cloned().collect())
 }
 

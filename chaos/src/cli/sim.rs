@@ -1,15 +1,22 @@
 //! `orch-chaos run --mode sim`: many seeds in a simulated world.
 
 use super::exit::Exit;
-use super::output::{error, note, result};
-use super::run::failed;
+use super::output::{error, note, result, style};
+use super::replay::onlookers;
+use super::run::{failed, listen};
 use crate::fault::Kind;
+use crate::live::{Finished, STOP_FILE, Stop};
+use crate::report::{self, Beside, Keeper, Kept, Report, Wall, campaign_report, fault_line, render, tried};
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
+use crate::sim::replay::{self, How};
 use crate::sim::{draw, gate_process};
+use crate::truth::Injection;
 use clap::Args;
+use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Failing seeds that are written out; what is more is counted.
@@ -41,6 +48,7 @@ pub(super) struct Asked<'a> {
     pub(super) faults: &'a [(Kind, u32)],
     pub(super) out: Option<&'a Path>,
     pub(super) json: bool,
+    pub(super) events: bool,
     pub(super) sim: &'a SimArgs,
 }
 
@@ -55,7 +63,8 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 pub(super) fn run(asked: &Asked<'_>) -> Exit {
     let seeds = match (&asked.sim.seeds, asked.seed) {
         (Some(seeds), _) => seeds.clone(),
-        (None, Some(Seed(seed))) => seed..seed.saturating_add(1),
+        (None, Some(Seed(u64::MAX))) => return failed(Exit::Usage, "the largest seed of a campaign is one less"),
+        (None, Some(Seed(seed))) => seed..seed + 1,
         (None, None) => match Seed::random() {
             Ok(Seed(seed)) => seed..seed + 1,
             Err(why) => return failed(Exit::Unexpected, &why),
@@ -73,11 +82,15 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
         projects: asked.projects,
         roles: asked.roles,
         kinds,
+        named: !asked.faults.is_empty(),
         threads: asked.sim.threads.map_or(cores, usize::from),
         fingerprint: asked.sim.fingerprint || asked.sim.check_determinism,
     };
     if let Err(why) = campaign.schedule(campaign.seeds.start).check() {
         return failed(Exit::Usage, &why.to_string());
+    }
+    if asked.events && campaign.seeds.end - campaign.seeds.start > 1 {
+        return failed(Exit::Usage, "--events tells one run: say which with --seed N");
     }
     if asked.sim.fingerprint {
         return fingerprints(&campaign);
@@ -88,33 +101,86 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
     play(&campaign, asked)
 }
 
+/// What is left of a campaign of one seed beside its report.
+#[derive(Default)]
+struct Only {
+    kept: Kept,
+    injections: Vec<Injection>,
+}
+
 fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
-    let began = Instant::now();
+    let (began, now) = (Instant::now(), jiff::Timestamp::now());
+    let (first, seeds) = (campaign.seeds.start, campaign.seeds.end - campaign.seeds.start);
+    let id = format!("{}-sim-{first}", now.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S"));
+    let stop = Arc::new(asked.out.map_or_else(Stop::default, |out| Stop::new(out.join(STOP_FILE))));
+    if let Err(why) = listen(&stop) {
+        return failed(Exit::Unexpected, &why);
+    }
+    if seeds == 1 {
+        note(&format!("seed {first}  (replay: {})", again(campaign, asked, first)));
+    }
     let mut totals = Totals::default();
     let mut last = began;
-    campaign.play(|played| {
-        totals.add(&played);
-        tell(campaign, asked, &played, totals.bad);
+    let mut each = |played: &Played| {
+        totals.add(played);
+        tell(campaign, asked, played, totals.violated);
         if last.elapsed() >= Duration::from_secs(10) {
             last = Instant::now();
-            let (seeds, all) = (totals.seeds, campaign.seeds.end - campaign.seeds.start);
-            note(&format!("{seeds} of {all} seeds, {} with a violation", totals.bad));
+            note(&format!("{} of {seeds} seeds, {} with a violation", totals.seeds, totals.violated));
         }
-        true
-    });
-    let took = began.elapsed();
+        stop.asked().is_none()
+    };
+    let only = (seeds == 1).then(|| alone(campaign, asked, &id, &mut each));
+    if only.is_none() {
+        campaign.play(|played| each(&played));
+    }
+    let aborted = stop.asked().is_some();
+    let span = (now.to_string(), jiff::Timestamp::now().to_string());
+    let mut report = campaign_report(campaign, &totals, &Wall { id, span, took: began.elapsed(), aborted });
+    report.faults = only.as_ref().map_or_else(Vec::new, |only| tried(&only.injections));
+    if let Some(out) = asked.out
+        && let Err(why) = keep(out, campaign, &report, only.as_ref())
+    {
+        return failed(Exit::Unexpected, &why);
+    }
     if asked.json {
-        result(&crate::report::campaign_json(campaign, &totals, took).to_string());
+        match serde_json::to_string_pretty(&report) {
+            Ok(text) => result(&text),
+            Err(why) => return failed(Exit::Unexpected, &why.to_string()),
+        }
+        report.doubts.iter().for_each(|doubt| note(&format!("inconclusive: {doubt}")));
     } else {
-        result(crate::report::campaign_text(campaign, &totals, took).trim_end());
+        let place = asked.out.map_or_else(String::new, |out| out.display().to_string());
+        result(render(&report, &place, style()).trim_end());
     }
-    if totals.bad > 0 {
-        Exit::Violated
-    } else if totals.confirmed.is_empty() && totals.fault_free < totals.seeds {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
-    }
+    Exit::of_run(&Finished { report, why: stop.asked(), kept: None })
+}
+
+/// Plays a campaign's one seed, told and kept as asked for.
+fn alone(campaign: &Campaign, asked: &Asked<'_>, id: &str, each: &mut impl FnMut(&Played) -> bool) -> Only {
+    let seed = campaign.seeds.start;
+    let schedule = campaign.schedule(seed);
+    let (keeper, kept) = Keeper::new(id, Seed(seed));
+    let mut looking = onlookers(&schedule, asked.events);
+    looking.push(Box::new(keeper));
+    let played = Played { seed, came: replay::play(&schedule, How { onlookers: looking, ..How::default() }) };
+    each(&played);
+    Only { kept, injections: played.came.map_or_else(|_| Vec::new(), |outcome| outcome.injections) }
+}
+
+fn keep(out: &Path, campaign: &Campaign, report: &Report, only: Option<&Only>) -> Result<(), String> {
+    let schedule = only.map(|_| campaign.schedule(campaign.seeds.start));
+    let events = only.zip(schedule.as_ref()).map(|(only, schedule)| {
+        let mut lines = only.kept.take();
+        for fault in &only.injections {
+            let line = fault_line(&report.run.id, schedule, fault).to_string();
+            lines.extend(fault.injected_at.map(|at| (at, line)));
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+    });
+    let beside = Beside { schedule: schedule.as_ref(), events: events.as_deref(), scraped: None };
+    report::write(out, report, beside).map_err(|error| format!("{}: {error}", out.display()))
 }
 
 /// The arguments that make this campaign again, for one seed.

@@ -16,7 +16,7 @@ use super::tmux::Tmux;
 use crate::fault::Kind;
 use crate::history::Logged;
 use crate::matching;
-use crate::report::{self, Played, Report};
+use crate::report::{self, Beside, Played, Report};
 use crate::schedule::Schedule;
 use crate::truth::{Claims, Injection, Phase, Truth};
 use serde_json::json;
@@ -126,7 +126,8 @@ pub fn run_live(
     let told: Vec<Logged> =
         played.journal.iter().filter(|logged| !planted.hides(logged, &played.truth.injections)).cloned().collect();
     let report = report::judge(&played, &told);
-    report::write(&config.out, &report, &config.schedule, &home.events, &home.metrics)
+    let beside = Beside { schedule: Some(&config.schedule), events: Some(&home.events), scraped: Some(&home.metrics) };
+    report::write(&config.out, &report, beside)
         .map_err(|error| LiveError::Unexpected(format!("{}: {error}", config.out.display())))?;
     let kept = config.keep.then(|| sandbox.dir().to_owned());
     Ok(Finished { report, why: stop.asked(), kept })
@@ -260,12 +261,7 @@ fn merged(config: &Config, directed: &Directed, entries: &[Logged], lines: &[Str
     let (run_id, mode, seed) = (&config.id, config.schedule.mode, config.schedule.seed);
     for fault in &directed.injections {
         let Some(at) = fault.injected_at else { continue };
-        let line = json!({
-            "at_us": at, "level": "info", "event": "chaos_fault_injected", "run_id": run_id, "mode": mode,
-            "seed": seed, "fault_id": fault.id, "fault": fault.kind, "victim": fault.victim,
-            "project_id": fault.project, "agent_role": fault.role, "confirmed": fault.probe.is_ok(),
-            "probe": fault.probe.as_ref().err(),
-        });
+        let line = report::fault_line(run_id, &config.schedule, fault);
         all.push((at, line.to_string()));
     }
     for phase in &directed.control {

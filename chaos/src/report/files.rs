@@ -1,28 +1,61 @@
 //! The folder of a report.
 
+use super::junit::junit;
 use super::model::Report;
+use super::page::{html, summary};
 use super::prometheus::exposition;
 use crate::schedule::Schedule;
+use crate::truth::Injection;
+use serde_json::{Value, json};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Writes `report.json`, `schedule.json`, `metrics.prom` and `events.ndjson` (one line each of `events`).
-///
-/// `scraped` is what the orchestrator's own `/metrics` said last; it follows the harness's figures, without whatever
-/// it should say under their names, since no figure may stand there twice.
+/// What lies beside a report; a campaign of many seeds has none of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// What was played: `schedule.json`.
+    pub schedule: Option<&'a Schedule>,
+    /// What happened, a line each: `events.ndjson`.
+    pub events: Option<&'a [String]>,
+    /// What the orchestrator's own `/metrics` said last. It follows the harness's figures in `metrics.prom`, without
+    /// whatever it should say under their names, since no figure may stand there twice.
+    pub scraped: Option<&'a str>,
+}
+
+/// Writes `report.json`, `report.html`, `summary.md`, `junit.xml`, and what there is beside them.
 ///
 /// # Errors
 /// A file could not be written.
-pub fn write(dir: &Path, report: &Report, schedule: &Schedule, events: &[String], scraped: &str) -> io::Result<()> {
+pub fn write(dir: &Path, report: &Report, beside: Beside<'_>) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    put(&dir.join("schedule.json"), &(serde_json::to_string_pretty(schedule)? + "\n"))?;
-    put(&dir.join("events.ndjson"), &events.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    let own: String =
-        scraped.lines().filter(|line| !line.contains("orch_chaos_")).map(|line| format!("{line}\n")).collect();
-    put(&dir.join("metrics.prom"), &format!("{}{own}", exposition(report)))?;
+    if let Some(schedule) = beside.schedule {
+        put(&dir.join("schedule.json"), &(serde_json::to_string_pretty(schedule)? + "\n"))?;
+    }
+    if let Some(events) = beside.events {
+        put(&dir.join("events.ndjson"), &events.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    if let Some(scraped) = beside.scraped {
+        let own = scraped.lines().filter(|line| !line.contains("orch_chaos_"));
+        let own: String = own.map(|line| format!("{line}\n")).collect();
+        put(&dir.join("metrics.prom"), &format!("{}{own}", exposition(report)))?;
+    }
+    put(&dir.join("report.html"), &html(report))?;
+    put(&dir.join("summary.md"), &summary(report))?;
+    put(&dir.join("junit.xml"), &junit(report))?;
     // Last, so that a folder with a report is a whole one.
     put(&dir.join("report.json"), &(serde_json::to_string_pretty(report)? + "\n"))
+}
+
+/// The line of `events.ndjson` that tells of a fault.
+#[must_use]
+pub fn fault_line(run_id: &str, played: &Schedule, fault: &Injection) -> Value {
+    json!({
+        "at_us": fault.injected_at, "level": "info", "event": "chaos_fault_injected", "run_id": run_id,
+        "mode": played.mode, "seed": played.seed, "fault_id": fault.id, "fault": fault.kind, "victim": fault.victim,
+        "project_id": fault.project, "agent_role": fault.role, "confirmed": fault.probe.is_ok(),
+        "probe": fault.probe.as_ref().err(),
+    })
 }
 
 /// Reads a report from its folder, or from its file.
@@ -53,10 +86,11 @@ mod tests {
         let played = played(true);
         let report = judge(&played, &played.journal);
         let lines = vec!["{}".to_owned()];
-        write(&dir.path().join("a/b"), &report, &played.schedule, &lines, "up 1\n").expect("written");
+        let beside = Beside { schedule: Some(&played.schedule), events: Some(&lines), scraped: Some("up 1\n") };
+        write(&dir.path().join("a/b"), &report, beside).expect("written");
         assert_eq!(read(&dir.path().join("a/b")), Ok(report));
         let names: Vec<_> = fs::read_dir(dir.path().join("a/b")).expect("listed").flatten().collect();
-        assert_eq!(names.len(), 4);
+        assert_eq!(names.len(), 7);
         assert!(read(dir.path()).is_err_and(|why| why.contains("report.json")));
     }
 }

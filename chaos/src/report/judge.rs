@@ -1,6 +1,8 @@
 //! From everything that a run brought home to its report. Pure.
 
-use super::model::{Control, Effect, FaultLine, Invariant, KindSummary, Report, Run, SCHEMA, Verdict as RunVerdict};
+use super::model::{
+    Control, Effect, Fates, FaultLine, Invariant, KindSummary, Report, Run, SCHEMA, Verdict as RunVerdict,
+};
 use super::percentiles::Percentiles;
 use crate::check::{self, Evidence, Finding, Is};
 use crate::fault::{Kind, Outcome};
@@ -59,6 +61,8 @@ pub fn judge(played: &Played, told: &[Logged]) -> Report {
         invariants: findings.into_iter().map(invariant).collect(),
         projects: projects(&played.claims),
         thresholds: Vec::new(),
+        doubts: Vec::new(),
+        campaign: None,
     }
 }
 
@@ -114,12 +118,12 @@ fn line(fault: &Injection, matched: &Matched, start: Timestamp) -> FaultLine {
 }
 
 fn summarised<'a>(faults: impl Iterator<Item = (&'a Injection, &'a Matched)>) -> KindSummary {
-    let mut found = KindSummary::default();
+    let (mut injected, mut confirmed, mut found) = (0, 0, Fates::default());
     let (mut detection, mut recovery): (Vec<Span>, Vec<Span>) = (Vec::new(), Vec::new());
     for (fault, matched) in faults {
-        found.injected += 1;
+        injected += 1;
         let Some(at) = fault.confirmed_at() else { continue };
-        found.confirmed += 1;
+        confirmed += 1;
         found.detected += u64::from(matched.detected.is_some());
         detection.extend(matched.detected.map(|detected| detected.at.since(at)));
         recovery.extend(matched.recovered_at.map(|recovered| recovered.since(at)));
@@ -134,7 +138,7 @@ fn summarised<'a>(faults: impl Iterator<Item = (&'a Injection, &'a Matched)>) ->
     }
     found.detection_ms = Percentiles::of(&detection);
     found.recovery_ms = Percentiles::of(&recovery);
-    found
+    KindSummary { injected, confirmed, fates: Some(found) }
 }
 
 fn control(evidence: &Evidence<'_>) -> Control {
@@ -241,10 +245,11 @@ pub(super) mod tests {
         let played = played(true);
         let report = judge(&played, &played.journal);
         let kill = &report.summary[&Kind::SessionKill];
-        assert_eq!((kill.injected, kill.confirmed, kill.detected, kill.recovered), (1, 1, 1, 1));
-        assert_eq!((kill.detection_ms.max, kill.recovery_ms.max), (Some(12.0), Some(950.0)));
+        let fates = |of: &KindSummary| of.fates.clone().expect("followed");
+        assert_eq!((kill.injected, kill.confirmed, fates(kill).detected, fates(kill).recovered), (1, 1, 1, 1));
+        assert_eq!((fates(kill).detection_ms.max, fates(kill).recovery_ms.max), (Some(12.0), Some(950.0)));
         let delete = &report.summary[&Kind::ClaudeMdDelete];
-        assert_eq!((delete.confirmed, delete.detected, delete.missed), (1, 0, 1));
+        assert_eq!((delete.confirmed, fates(delete).detected, fates(delete).missed), (1, 0, 1));
         assert_eq!(report.verdict, RunVerdict::Fail);
         assert_eq!(report.faults[0].injected_at_ms, Some(5_000.0));
     }

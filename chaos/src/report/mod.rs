@@ -3,15 +3,24 @@
 mod campaign;
 mod files;
 mod judge;
+mod junit;
 mod model;
+mod page;
 mod percentiles;
 mod prometheus;
+mod tale;
 mod text;
 
-pub use campaign::{campaign_json, campaign_text};
-pub use files::{read, write};
+pub use campaign::{Wall, campaign_report, tried};
+pub use files::{Beside, fault_line, read, write};
 pub use judge::{Played, judge};
-pub use model::{Control, Effect, FaultLine, Invariant, KindSummary, Report, Run, SCHEMA, Threshold, Verdict};
+pub use junit::junit;
+pub use model::{
+    Control, Effect, Fates, FaultLine, Figures, Invariant, KindSummary, Met, Report, Run, SCHEMA, Seeds, Threshold,
+    Verdict,
+};
+pub use page::{html, summary};
 pub use percentiles::Percentiles;
 pub use prometheus::exposition;
+pub use tale::{Keeper, Kept, Teller};
 pub use text::{Style, render};

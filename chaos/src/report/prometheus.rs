@@ -25,7 +25,7 @@ pub fn exposition(report: &Report) -> String {
     });
     counter(&mut out, "faults_detected", "Confirmed faults that were detected.", |out, name| {
         for kind in Kind::ALL {
-            line(out, name, &format!("fault=\"{kind}\""), of(*kind).detected);
+            line(out, name, &format!("fault=\"{kind}\""), of(*kind).fates.map_or(0, |fates| fates.detected));
         }
     });
     counter(&mut out, "faults_resolved", "Confirmed faults by what became of them.", |out, name| {

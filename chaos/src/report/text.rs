@@ -1,5 +1,6 @@
 //! The summary on the terminal: at a glance what was done, what came of it, and how to do it again.
 
+use super::campaign::{campaign_line, campaign_text};
 use super::model::{Effect, Invariant, KindSummary, Report, Verdict};
 use super::percentiles::Percentiles;
 use crate::check::Is;
@@ -37,19 +38,30 @@ impl Style {
         self.paint("1;33", text)
     }
 
-    fn dim(self, text: &str) -> String {
+    /// As what is bad, if it says anything.
+    pub(super) fn bad_if(self, text: &str) -> String {
+        if text.is_empty() { String::new() } else { self.bad(text) }
+    }
+
+    pub(super) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 }
 
-/// The summary; `place` is the folder of the report.
+/// The summary; `place` is the folder of the report, empty if none was written.
 #[must_use]
 pub fn render(report: &Report, place: &str, style: Style) -> String {
     let mut out = String::new();
-    headline(&mut out, report, style);
-    table(&mut out, report, style);
+    let _ = writeln!(out, "{}\n", headline(report, style));
+    match &report.campaign {
+        Some(figures) => campaign_text(&mut out, report, figures, style),
+        None => table(&mut out, report, style),
+    }
     control(&mut out, report, style);
     invariants(&mut out, report, style);
+    for doubt in &report.doubts {
+        row(&mut out, "because", doubt);
+    }
     let projects: Vec<String> = report
         .projects
         .iter()
@@ -57,23 +69,33 @@ pub fn render(report: &Report, place: &str, style: Style) -> String {
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     row(&mut out, "projects", &if projects.is_empty() { "none".to_owned() } else { projects.join(", ") });
-    row(&mut out, "report", place);
-    row(&mut out, "replay", &format!("orch-chaos replay {place}"));
+    if !place.is_empty() {
+        row(&mut out, "report", place);
+    }
+    match &report.campaign {
+        Some(of) if of.seeds.to - of.seeds.from > 1 => {}
+        _ if place.is_empty() => {}
+        _ => row(&mut out, "replay", &format!("orch-chaos replay {place}")),
+    }
     out
 }
 
-fn row(out: &mut String, name: &str, text: &str) {
+pub(super) fn row(out: &mut String, name: &str, text: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "{name:<11} {text}");
 }
 
-fn headline(out: &mut String, report: &Report, style: Style) {
+/// The first line: the verdict, on how much, and what a zero in it proves.
+pub(super) fn headline(report: &Report, style: Style) -> String {
     let word = report.verdict.name().to_uppercase();
     let word = match report.verdict {
         Verdict::Pass => style.good(&word),
         Verdict::Fail => style.bad(&word),
         Verdict::Inconclusive | Verdict::Aborted => style.doubtful(&word),
     };
+    if let Some(figures) = &report.campaign {
+        return format!("{word}  {}", campaign_line(report, figures));
+    }
     let (injected, confirmed, missed) = (report.injected(), report.confirmed(), report.missed());
     let seconds = report.run.duration_ms as f64 / 1_000.0;
     let missed = match (missed, confirmed) {
@@ -83,7 +105,7 @@ fn headline(out: &mut String, report: &Report, style: Style) {
     };
     let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
     let (faults, projects) = (counted(injected, "fault"), counted(report.run.projects.into(), "project"));
-    let _ = writeln!(out, "{word}  {faults} on {projects} in {seconds:.1} s: {confirmed} confirmed{missed}\n");
+    format!("{word}  {faults} on {projects} in {seconds:.1} s: {confirmed} confirmed{missed}")
 }
 
 fn table(out: &mut String, report: &Report, style: Style) {
@@ -115,11 +137,12 @@ fn table(out: &mut String, report: &Report, style: Style) {
 }
 
 fn cells(of: &KindSummary) -> String {
+    let fates = of.fates.clone().unwrap_or_default();
     let counts = format!(
         "{:>8} {:>9} {:>8} {:>9} {:>9} {:>6}",
-        of.injected, of.confirmed, of.detected, of.recovered, of.contained, of.missed
+        of.injected, of.confirmed, fates.detected, fates.recovered, fates.contained, fates.missed
     );
-    format!("{counts}   {}   {}", latencies(&of.detection_ms), latencies(&of.recovery_ms))
+    format!("{counts}   {}   {}", latencies(&fates.detection_ms), latencies(&fates.recovery_ms))
 }
 
 fn latencies(of: &Percentiles) -> String {
@@ -132,6 +155,12 @@ fn latencies(of: &Percentiles) -> String {
 fn control(out: &mut String, report: &Report, style: Style) {
     let seconds = report.control.agent_hours * 3_600.0;
     let text = match (report.control.false_alarms, report.control.false_failures) {
+        (0, 0) if report.campaign.is_some() => match report.control.agent_hours {
+            hours if hours > 0.0 => {
+                format!("no false alarm in {hours:.1} agent-hours ({})", rule_of_three(hours, "agent-hour"))
+            }
+            _ => return,
+        },
         (0, 0) if seconds > 0.0 => {
             format!("no false alarm in {seconds:.0} agent-seconds ({})", rule_of_three(seconds, "agent-second"))
         }
@@ -144,7 +173,7 @@ fn control(out: &mut String, report: &Report, style: Style) {
 }
 
 /// What a zero among so many proves: with 95 % confidence the rate is below 3/N.
-fn rule_of_three(count: f64, unit: &str) -> String {
+pub(super) fn rule_of_three(count: f64, unit: &str) -> String {
     format!("95 % sure: fewer than {:.3} per {unit}", (3.0 / count).min(1.0))
 }
 

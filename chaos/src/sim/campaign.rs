@@ -2,16 +2,15 @@
 
 use super::cover::Coverage;
 use super::draw::{self, Request};
-use super::plan::{Outcome, Plan};
-use super::replay;
-use super::run::Sim;
-use crate::check::witnessed;
+use super::plan::Outcome;
+use super::replay::{self, How};
+use crate::check::{Finding, Is, Verdict};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::seed::Seed;
+use orchestrator::domain::state::ProjectState;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -28,6 +27,8 @@ pub struct Campaign {
     pub roles: Option<u32>,
     /// The kinds to draw from.
     pub kinds: Vec<Kind>,
+    /// Whether somebody asked for just these kinds: then each of them is owed ([`super::conclusion`]).
+    pub named: bool,
     /// How many run at once.
     pub threads: usize,
     /// Whether every run's fingerprint is taken, which takes time.
@@ -39,7 +40,7 @@ pub struct Campaign {
 pub struct Played {
     /// Which.
     pub seed: u64,
-    /// What it came to; the words of its panic, if it panicked.
+    /// What it came to; the words of its panic, if the orchestrator or the simulator panicked.
     pub came: Result<Outcome, String>,
 }
 
@@ -50,8 +51,12 @@ pub struct Totals {
     pub seeds: u64,
     /// Seeds without any fault in their schedule.
     pub fault_free: u64,
-    /// Seeds under which something was violated, panicked or broke.
-    pub bad: u64,
+    /// Seeds under which something was violated or panicked.
+    pub violated: u64,
+    /// Seeds under which a checker broke, or that stopped before their end.
+    pub doubtful: u64,
+    /// The first of them, a line each.
+    pub doubts: Vec<String>,
     /// Events of the heaps.
     pub events: u64,
     /// Turns of the loops.
@@ -60,6 +65,8 @@ pub struct Totals {
     pub entries: u64,
     /// Projects submitted.
     pub projects: u64,
+    /// How many of them ended in each state.
+    pub states: BTreeMap<ProjectState, u64>,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
     /// Starts of orchestrators.
@@ -68,53 +75,125 @@ pub struct Totals {
     pub injected: BTreeMap<Kind, u64>,
     /// Faults that took effect, by kind.
     pub confirmed: BTreeMap<Kind, u64>,
-    /// How often each invariant was looked at, and under how many seeds it was violated.
-    pub invariants: BTreeMap<&'static str, (u64, u64)>,
+    /// How long agents lived, in microseconds, summed over agents ...
+    pub agent_us: u64,
+    /// ... and how long in seeds without faults, in which every alarm is a false one.
+    pub control_us: u64,
+    /// Every invariant, in the order of the checkers.
+    pub invariants: Vec<Looks>,
     /// What was reached.
     pub coverage: Coverage,
 }
 
+/// One invariant over all seeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looks {
+    /// Its number.
+    pub id: &'static str,
+    /// What it says.
+    pub title: &'static str,
+    /// How often it was looked at.
+    pub checked: u64,
+    /// Under how many seeds it was violated.
+    pub violated: u64,
+    /// Under how many of those without faults.
+    pub in_control: u64,
+    /// Under how many seeds its checker broke.
+    pub broke: u64,
+    /// What was first said against it under the first of those seeds.
+    pub words: Vec<String>,
+}
+
+/// Lines that are kept of what is the same in many seeds; what is more is counted.
+const KEPT_MAX: usize = 20;
+
+impl Looks {
+    /// Its verdict over all seeds.
+    #[must_use]
+    pub fn is(&self) -> Is {
+        match (self.violated, self.broke, self.checked) {
+            (1.., _, _) => Is::Fail,
+            (0, 1.., _) | (0, 0, 0) => Is::Unknown,
+            (0, 0, 1..) => Is::Pass,
+        }
+    }
+
+    fn add(&mut self, seed: u64, control: bool, verdict: &Verdict) {
+        let fails = verdict.is == Is::Fail;
+        self.checked += verdict.checked;
+        self.violated += u64::from(fails);
+        self.in_control += u64::from(fails && control);
+        self.broke += u64::from(verdict.broke);
+        if (fails || verdict.broke) && self.words.len() < KEPT_MAX {
+            let first = verdict.violations.first().map_or("", String::as_str);
+            self.words.push(format!("seed {seed}: {first}"));
+        }
+    }
+}
+
 impl Played {
-    /// What speaks against it, a line each; nothing if all held.
+    /// What was violated, a line each, or the panic; nothing if all held.
     #[must_use]
     pub fn against(&self) -> Vec<String> {
         let outcome = match &self.came {
             Ok(outcome) => outcome,
-            Err(why) => return vec![format!("panic: {why}")],
+            Err(why) => return vec![why.clone()],
         };
-        let told = |finding: &crate::check::Finding| {
-            let first = finding.verdict.violations.first().map_or("", String::as_str);
-            format!("{}: {first}", finding.id)
-        };
-        let mut against: Vec<String> = outcome.violated().map(told).collect();
-        against.extend(outcome.broke.iter().map(|why| format!("broke: {why}")));
-        against
+        outcome.violated().map(told).collect()
     }
+
+    /// What keeps it from proving anything: a checker that broke, an early end. A line each.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let Ok(outcome) = &self.came else { return Vec::new() };
+        let broke = outcome.findings.iter().filter(|finding| finding.verdict.broke).map(told);
+        broke.chain(outcome.broke.iter().map(|why| format!("stopped early: {why}"))).collect()
+    }
+}
+
+/// The invariant, and what was said against it first.
+fn told(finding: &Finding) -> String {
+    let first = finding.verdict.violations.first().map_or("", String::as_str);
+    format!("{}: {first}", finding.id)
 }
 
 impl Totals {
     /// Adds one seed.
     pub fn add(&mut self, played: &Played) {
         self.seeds += 1;
-        self.bad += u64::from(!played.against().is_empty());
+        self.violated += u64::from(!played.against().is_empty());
+        let doubts = played.doubts();
+        self.doubtful += u64::from(!doubts.is_empty());
+        if self.doubts.len() < KEPT_MAX {
+            self.doubts.extend(doubts.first().map(|doubt| format!("seed {}: {doubt}", played.seed)));
+        }
         let Ok(outcome) = &played.came else { return };
-        self.fault_free += u64::from(outcome.injected.is_empty());
+        let control = outcome.injected.is_empty();
+        self.fault_free += u64::from(control);
+        self.agent_us += outcome.agent_us;
+        self.control_us += if control { outcome.agent_us } else { 0 };
         self.events += outcome.events;
         self.turns += outcome.turns;
         self.entries += outcome.entries;
         self.projects += outcome.projects;
         self.virtual_us += outcome.virtual_us;
         self.starts += u64::from(outcome.starts);
+        for (state, count) in &outcome.states {
+            *self.states.entry(*state).or_insert(0) += count;
+        }
         for (kind, times) in &outcome.injected {
             *self.injected.entry(*kind).or_insert(0) += u64::from(*times);
         }
         for (kind, times) in &outcome.confirmed {
             *self.confirmed.entry(*kind).or_insert(0) += u64::from(*times);
         }
-        for finding in &outcome.findings {
-            let (looked, bad) = self.invariants.entry(finding.id).or_insert((0, 0));
-            *looked += finding.verdict.checked;
-            *bad += u64::from(finding.verdict.is == crate::check::Is::Fail);
+        for Finding { id, title, verdict } in &outcome.findings {
+            let place = self.invariants.iter().position(|of| of.id == *id).unwrap_or_else(|| {
+                let words = Vec::new();
+                self.invariants.push(Looks { id, title, checked: 0, violated: 0, in_control: 0, broke: 0, words });
+                self.invariants.len() - 1
+            });
+            self.invariants[place].add(played.seed, control, verdict);
         }
         self.coverage.join(&outcome.coverage);
     }
@@ -144,8 +223,11 @@ impl Campaign {
                 scope.spawn(|| {
                     let sender = sender;
                     loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= self.seeds.end || enough.load(Ordering::Relaxed) {
+                        // Not one beyond the end: past the largest number the seeds would begin anew.
+                        let another = |seed: u64| (seed < self.seeds.end).then(|| seed + 1);
+                        let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
+                        let Ok(seed) = taken else { break };
+                        if enough.load(Ordering::Relaxed) {
                             break;
                         }
                         if sender.send(self.one(seed)).is_err() {
@@ -173,23 +255,7 @@ impl Campaign {
     /// Plays one seed. A panic in it is a finding.
     #[must_use]
     pub fn one(&self, seed: u64) -> Played {
-        let schedule = self.schedule(seed);
-        let fingerprint = self.fingerprint;
-        let came = catch_unwind(AssertUnwindSafe(|| play_schedule(schedule, fingerprint))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(text.unwrap_or_else(|| "without words".to_owned()))
-        });
-        Played { seed, came }
+        let how = How { fingerprint: self.fingerprint, ..How::default() };
+        Played { seed, came: replay::play(&self.schedule(seed), how) }
     }
-}
-
-/// Plays one schedule under every checker.
-///
-/// # Errors
-/// If there is no memory for its database.
-pub fn play_schedule(schedule: Schedule, fingerprint: bool) -> Result<Outcome, String> {
-    let checkers = witnessed::all(schedule.faults.is_empty());
-    let plan = Plan { fingerprint, ..replay::plan(&schedule, None) };
-    Sim::new(plan).map(|sim| sim.play(checkers)).map_err(|error| error.to_string())
 }

@@ -171,7 +171,9 @@ impl World {
             Kind::EmptyShell | Kind::NameTaken => self.take_name(planned, target),
             Kind::CreateReplyLost => {
                 self.arm(planned, target, "create", Spoil::ReplyLost);
-                self.kill_session_of(target.project)
+                // So that there is a next one. What counts is the answer that is lost.
+                self.kill_session_of(target.project);
+                Deed::Armed
             }
             Kind::StderrNull if planned.params.victim == Some(Victim::Git) => {
                 self.spoil_git(planned, target, Spoil::Null)
@@ -244,10 +246,16 @@ impl World {
             _ => return self.change_agent(planned, target, number, lasts),
         };
         self.end(process, None, Some(signal));
-        if planned.kind == Kind::PidReuse {
-            self.kernel.reuse(self.at, process.pid);
+        match planned.kind {
+            Kind::PidReuse => {
+                self.kernel.reuse(self.at, process.pid);
+                Deed::Done
+            }
+            Kind::EventDrop => Deed::Until(Undo::Hear, lasts),
+            // It dies so that there is a next brief. What counts is the Enter that is lost.
+            Kind::EnterLost => Deed::Armed,
+            _ => Deed::Done,
         }
-        if planned.kind == Kind::EventDrop { Deed::Until(Undo::Hear, lasts) } else { Deed::Done }
     }
 
     fn exits(&mut self, process: ProcessId, code: i32) -> Deed {

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod bank;
 pub mod campaign;
 mod claims;
+pub mod conclusion;
 pub mod cover;
 pub mod disk;
 pub mod draw;
@@ -36,6 +37,7 @@ pub mod shrink;
 mod spoil;
 pub mod sweep;
 pub mod tmux;
+mod trace;
 mod verdict;
 pub mod world;
 

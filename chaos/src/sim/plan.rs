@@ -7,7 +7,9 @@ use super::world::Manner;
 use crate::check::{Finding, Is};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
+use crate::truth::Injection;
 use orchestrator::domain::limits::Policy;
+use orchestrator::domain::state::ProjectState;
 use std::collections::BTreeMap;
 
 /// What is played.
@@ -40,6 +42,10 @@ pub struct Outcome {
     pub entries: u64,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
+    /// Faults that were tried, in the order of their times, and whether each took effect.
+    pub injections: Vec<Injection>,
+    /// How long agents lived, in microseconds, summed over agents.
+    pub agent_us: u64,
     /// Faults that took effect, by kind.
     pub confirmed: BTreeMap<Kind, u32>,
     /// Faults that were tried, by kind.
@@ -52,6 +58,8 @@ pub struct Outcome {
     pub commits: u64,
     /// Projects that were submitted.
     pub projects: u64,
+    /// How many of them ended in each state, as the database has it.
+    pub states: BTreeMap<ProjectState, u64>,
     /// What was reached.
     pub coverage: Coverage,
     /// What every checker says.

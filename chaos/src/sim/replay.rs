@@ -1,14 +1,15 @@
-//! A schedule played under every checker, with nothing that does not follow from it: what `replay`, `shrink` and the
-//! regressions play.
+//! A schedule played under every checker, with nothing that does not follow from it: what campaigns,
+//! `replay`, `shrink` and the regressions play.
 
 use super::plan::{Outcome, Plan};
 use super::run::Sim;
 use super::world::Manner;
-use crate::check::witnessed;
+use crate::check::{Checker, witnessed};
 use crate::schedule::Schedule;
 use orchestrator::domain::limits::Policy;
 use orchestrator::store::StoreError;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How long an agent's work takes in a run of up to half an hour, in microseconds: short enough that projects end.
 const WORK_US: (u64, u64) = (60_000_000, 480_000_000);
@@ -47,11 +48,38 @@ pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
     }
 }
 
+/// How a schedule is played, beside what it says itself.
+#[derive(Default)]
+pub struct How {
+    /// The bug that is planted, if one is.
+    pub planted: Option<Planted>,
+    /// Whether a fingerprint of everything that happens is taken.
+    pub fingerprint: bool,
+    /// Who looks on, to tell or to keep what happens; what they say in the end is not among the findings.
+    pub onlookers: Vec<Box<dyn Checker>>,
+}
+
 /// Plays a schedule under every checker of a simulated run.
 ///
 /// # Errors
-/// If SQLite has no memory for the database.
-pub fn replay(schedule: &Schedule, planted: Option<Planted>) -> Result<Outcome, StoreError> {
-    let checkers = witnessed::all(schedule.faults.is_empty());
-    Ok(Sim::new(plan(schedule, planted))?.play(checkers))
+/// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
+pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
+    let mut checkers = witnessed::all(schedule.faults.is_empty());
+    let judging = checkers.len();
+    checkers.extend(how.onlookers);
+    let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.planted) };
+    let played = catch_unwind(AssertUnwindSafe(|| Sim::new(plan).map(|sim| sim.play(checkers))));
+    match played {
+        Ok(outcome) => {
+            let broke = |error: StoreError| Outcome { broke: Some(error.to_string()), ..Outcome::default() };
+            let mut outcome = outcome.unwrap_or_else(broke);
+            outcome.findings.truncate(judging);
+            Ok(outcome)
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("panic: {}", text.unwrap_or("without words")))
+        }
+    }
 }

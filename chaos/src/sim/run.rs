@@ -11,6 +11,7 @@ use super::meter::Metered;
 use super::plan::{Outcome, Plan};
 use super::planted::BendRef;
 use super::sweep::{Hit, Script};
+use super::trace::Alive;
 use super::world::{Ev, World};
 use crate::check::{Checker, guarded};
 use crate::schedule::Planned;
@@ -53,8 +54,10 @@ pub struct Sim {
     /// Commits when the journal was last read; none if it is to be read whatever they are.
     read_at: Option<u64>,
     client: Stream,
-    kill_after_commit: bool,
-    cover: Cover,
+    /// The fault that waits for the next commit.
+    kill_after_commit: Option<u32>,
+    pub(super) cover: Cover,
+    pub(super) alive: Alive,
     pub(super) outcome: Outcome,
     pub(super) script: Script,
 }
@@ -94,8 +97,9 @@ impl Sim {
             told: Seq(0),
             read_at: None,
             client: seed.stream("sim.client"),
-            kill_after_commit: false,
+            kill_after_commit: None,
             cover: Cover::default(),
+            alive: Alive::default(),
             outcome: Outcome::default(),
             script: Script::default(),
             plan,
@@ -127,6 +131,7 @@ impl Sim {
         let mut checkers = guarded(checkers);
         let end = self.plan.schedule.duration_ms * 1_000;
         self.go_to(end, &mut checkers);
+        self.lived();
         self.judge(&mut checkers);
         self.outcome.projects = self.submitted.len() as u64;
         self.outcome.coverage = std::mem::take(&mut self.cover.reached);
@@ -201,10 +206,13 @@ impl Sim {
             return self.dies_late(life, before);
         }
         match stands {
-            Stands::Up if self.kill_after_commit && self.gate.commits() > commits => {
-                self.kill_after_commit = false;
-                self.crash(place);
-            }
+            Stands::Up if self.gate.commits() > commits => match self.kill_after_commit.take() {
+                Some(id) => {
+                    self.world.borrow_mut().witness(Fact::Injected { id });
+                    self.crash(place);
+                }
+                None => self.hosts[place].plan(),
+            },
             Stands::Up => self.hosts[place].plan(),
             Stands::Crashed => self.strike_down(life),
             // Whoever fenced it may have died meanwhile: the supervisor starts another if nobody is left.
@@ -277,7 +285,7 @@ impl Sim {
             Do::Heal => {
                 self.waiting.clear();
                 self.unlock();
-                self.kill_after_commit = false;
+                self.kill_after_commit = None;
                 let paused: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
                 paused.into_iter().for_each(|life| self.resume(life));
                 self.world.borrow_mut().heal();
@@ -347,7 +355,9 @@ impl Sim {
     pub(super) fn inject(&mut self, place: usize) {
         let planned = self.plan.schedule.faults[place].clone();
         *self.outcome.injected.entry(planned.kind).or_insert(0) += 1;
-        let Some(target) = self.target(&planned) else { return };
+        let target = self.target(&planned);
+        self.tried(&planned, target.as_ref());
+        let Some(target) = target else { return };
         let deed = self.world.borrow_mut().inject(&planned, &target);
         let at = self.world.borrow().at;
         let mut confirmed = true;
@@ -355,12 +365,21 @@ impl Sim {
             Deed::Done => {}
             Deed::Until(undo, after) => self.at(at + after, Do::Undo(undo)),
             Deed::Armed => confirmed = false,
-            Deed::Nothing(_) => confirmed = false,
+            Deed::Nothing(why) => {
+                confirmed = false;
+                self.came_to_nothing(why);
+            }
             Deed::KillOrchestrator => match self.hosts.len() {
-                0 => confirmed = false,
+                0 => {
+                    confirmed = false;
+                    self.came_to_nothing("no orchestrator runs");
+                }
                 _ => self.crash(0),
             },
-            Deed::KillAfterCommit => self.kill_after_commit = true,
+            Deed::KillAfterCommit => {
+                confirmed = false;
+                self.kill_after_commit = Some(planned.id);
+            }
             Deed::Lock(after) => {
                 self.gate.refuse(true);
                 self.world.borrow_mut().witness(Fact::Hindered { by: "store" });
@@ -389,8 +408,12 @@ impl Sim {
     }
 
     fn pause(&mut self, until: Tick) -> bool {
-        let Some(life) = self.hosts.first().map(|host| host.life) else { return false };
+        let Some(life) = self.hosts.first().map(|host| host.life) else {
+            self.came_to_nothing("no orchestrator runs");
+            return false;
+        };
         if self.hosts.len() > 1 || self.world.borrow().lives[life].paused {
+            self.came_to_nothing("an orchestrator is stopped already");
             return false;
         }
         self.world.borrow_mut().lives[life].paused = true;
@@ -407,12 +430,7 @@ impl Sim {
             bend.borrow_mut().witnessed(&mut facts);
         }
         for fact in &facts {
-            if let Fact::Injected { id } = fact.fact
-                && let Some(planned) = self.plan.schedule.faults.iter().find(|planned| planned.id == id)
-            {
-                *self.outcome.confirmed.entry(planned.kind).or_insert(0) += 1;
-                self.cover.injected(planned.kind, self.submitted.get(&planned.project).copied());
-            }
+            self.traced(fact);
             if self.plan.fingerprint {
                 self.outcome.fingerprint.push(fnv1a(format!("{fact:?}").as_bytes()));
             }

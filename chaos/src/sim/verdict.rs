@@ -12,6 +12,9 @@ impl Sim {
         let submitted = self.submitted.values().map(|id| Submitted { id: *id, roles: Vec::new() }).collect();
         let truth = Truth { submitted, ended_at: self.world.borrow().now(), ..Truth::default() };
         let claims = claims::of(&mut self.bank, &self.plan.policy);
+        for row in &claims.projects {
+            *self.outcome.states.entry(row.state).or_insert(0) += 1;
+        }
         let evidence = Evidence { truth: &truth, claims: &claims, matched: &[], journal: &[] };
         for checker in checkers {
             let (id, title) = (checker.id(), checker.title());

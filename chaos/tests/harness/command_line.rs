@@ -42,6 +42,16 @@ fn a_refusal_is_one_line_and_exit_2() {
         &["run", "--fault", "session_kill=0"],
         &["run", "--nonsense"],
         &["soak", "--kills", "0"],
+        &["run", "--events"],
+        &["run", "--mode", "sim", "--seeds", "0..2", "--events"],
+        &["run", "--mode", "sim", "--seed", "1", "--events", "--json"],
+        &["run", "--mode", "sim", "--seeds", "5..5"],
+        &["run", "--mode", "sim", "--seed", "18446744073709551615"],
+        &["run", "--mode", "sim", "--seeds", "x"],
+        &["run", "--mode", "sim", "--threads", "0"],
+        &["run", "--mode", "sim", "--fault", "nonsense"],
+        &["run", "--mode", "sim", "--fault", "session_kill=2"],
+        &["run", "--mode", "sim", "--seed", "1", "--keep"],
         &["replay", "no-such-file"],
         &["report", "no-such-folder"],
         &["nonsense"],
@@ -83,4 +93,79 @@ fn every_kind_is_explained() {
         assert_eq!(said.status.code(), Some(0));
         assert!(out(&said).contains("\nprobe "), "{}", out(&said));
     }
+}
+
+/// The world is healed before most briefs are handed over once more: their Enter is never lost.
+#[test]
+fn a_fault_that_was_asked_for_and_does_nothing_is_exit_4() {
+    let mut idle = 0;
+    for seed in 0..8 {
+        let seed = seed.to_string();
+        let of = ["run", "--mode", "sim", "--duration", "4s", "--fault", "enter_lost", "--json", "--seed", &seed];
+        let said = chaos(&of);
+        let report: serde_json::Value = serde_json::from_str(&out(&said)).expect("a report");
+        let confirmed = report["summary"]["enter_lost"]["confirmed"].as_u64().unwrap_or(0);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(if confirmed == 0 { 4 } else { 0 }), "{text}");
+        assert_eq!(text.contains("inconclusive: enter_lost was "), confirmed == 0, "{text}");
+        idle += u32::from(confirmed == 0);
+    }
+    assert!(idle > 0, "each took effect: nothing was shown");
+}
+
+/// The same run, told: by its seed, and by its schedule.
+#[test]
+fn a_simulated_run_is_told_in_order() {
+    let dir = folder();
+    let sim = ["run", "--mode", "sim", "--seed", "1", "--duration", "5m"];
+    let schedule = dir.path().join("schedule.json");
+    std::fs::write(&schedule, chaos(&[&sim[..], &["--dry-run"]].concat()).stdout).expect("written");
+    let by_seed = out(&chaos(&[&sim[..], &["--events"]].concat()));
+    let by_schedule = out(&chaos(&["replay", &schedule.display().to_string(), "--events"]));
+    let told = |text: &str| -> Vec<String> {
+        let marked = |line: &&str| line.get(15..16).is_some_and(|mark| ["~", "!", "#"].contains(&mark));
+        text.lines().filter(marked).map(ToOwned::to_owned).collect()
+    };
+    let lines = told(&by_seed);
+    assert_eq!(lines, told(&by_schedule));
+    assert!(lines.iter().any(|line| line.contains("project_enqueued")), "{by_seed}");
+    assert!(lines.iter().any(|line| line.contains("!      fault 1 takes effect: ")), "{by_seed}");
+    let at: Vec<f64> = lines.iter().filter_map(|line| line.get(..13)?.trim().parse().ok()).collect();
+    assert_eq!(at.len(), lines.len());
+    assert!(at.is_sorted(), "{by_seed}");
+}
+
+#[test]
+fn a_simulated_campaign_leaves_its_report() {
+    let dir = folder();
+    let run = |seeds: [&str; 2], place: &str| {
+        let place = dir.path().join(place).display().to_string();
+        let said =
+            chaos(&[&["run", "--mode", "sim", "--duration", "2m", "--json", "--out", &place], &seeds[..]].concat());
+        assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+        out(&said)
+    };
+    let names = |place: &str| -> Vec<String> {
+        let listed = std::fs::read_dir(dir.path().join(place)).expect("listed").flatten();
+        let mut names: Vec<String> = listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let printed = run(["--seeds", "0..4"], "many");
+    assert_eq!(names("many"), ["junit.xml", "report.html", "report.json", "summary.md"]);
+    let report = chaos::report::read(&dir.path().join("many")).expect("a report");
+    assert_eq!(serde_json::from_str::<chaos::report::Report>(&printed).expect("the same"), report);
+    let seeds = report.campaign.expect("a campaign").seeds;
+    assert_eq!((report.run.virtual_ms, seeds.played, seeds.below), (480_000, 4, Some(0.75)));
+    run(["--seed", "1"], "one");
+    let all = ["events.ndjson", "junit.xml", "report.html", "report.json", "schedule.json", "summary.md"];
+    assert_eq!(names("one"), all);
+    let report = chaos::report::read(&dir.path().join("one")).expect("a report");
+    let events = std::fs::read_to_string(dir.path().join("one/events.ndjson")).expect("events");
+    let injected = events.lines().filter(|line| line.contains("chaos_fault_injected")).count();
+    assert!(injected > 0 && injected == report.faults.len() && report.injected() == injected as u64);
+    let entries = events.lines().filter(|line| chaos::history::Logged::parse(line).is_ok()).count();
+    assert_eq!(Some(entries as u64), report.campaign.map(|of| of.entries));
+    let again = chaos(&["replay", &dir.path().join("one").display().to_string()]);
+    assert_eq!(again.status.code(), Some(0), "{}", out(&again));
 }

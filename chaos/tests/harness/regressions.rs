@@ -1,7 +1,7 @@
 //! Every schedule under which an invariant once failed, played again: it must hold now.
 
 use chaos::schedule::Schedule;
-use chaos::sim::campaign::play_schedule;
+use chaos::sim::replay::{How, play};
 use std::path::PathBuf;
 
 fn kept() -> Vec<(PathBuf, Schedule)> {
@@ -25,8 +25,8 @@ fn what_once_failed_holds() {
     let mut failing = Vec::new();
     for (file, schedule) in kept {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let play = || play_schedule(schedule.clone(), true).expect("played");
-        let (first, again) = (play(), play());
+        let once = || play(&schedule, How { fingerprint: true, ..How::default() }).expect("played");
+        let (first, again) = (once(), once());
         assert!(!first.fingerprint.is_empty());
         assert_eq!(first.fingerprint, again.fingerprint, "{name} is one run for ever");
         assert_eq!((first.broke, first.confirmed.is_empty()), (None, schedule.faults.is_empty()), "{name}");

@@ -1,87 +1,93 @@
 //! The simulator, as one whole.
 
-use chaos::check::witnessed;
+use chaos::fault::{Kind, Mode};
+use chaos::schedule::{Params, Planned, Schedule, VERSION};
 use chaos::seed::Seed;
-use chaos::sim::draw::{self, Request};
-use chaos::sim::{Manner, Outcome, Plan, Sim};
-use orchestrator::domain::limits::Policy;
-use std::collections::BTreeMap;
+use chaos::sim::campaign::Campaign;
+use chaos::sim::draw;
+use chaos::sim::replay::{How, play};
 
-fn plan(seed: u64) -> Plan {
-    let request = Request { seed: Seed(seed), duration_ms: None, projects: None, roles: None, kinds: draw::kinds() };
-    Plan {
-        schedule: draw::draw(&request),
-        manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },
-        policy: Policy::default(),
-        blows: Vec::new(),
-        crashes: BTreeMap::new(),
-        record_points: false,
+fn campaign(seeds: std::ops::Range<u64>) -> Campaign {
+    Campaign {
+        seeds,
+        duration_ms: None,
+        projects: None,
+        roles: None,
+        kinds: draw::kinds(),
+        named: false,
+        threads: 2,
         fingerprint: false,
     }
 }
 
-fn play(seed: u64) -> Outcome {
-    let plan = plan(seed);
-    let checkers = witnessed::all(plan.schedule.faults.is_empty());
-    Sim::new(plan).expect("a world").play(checkers)
-}
-
-/// A checker that prints everything.
-struct Teller;
-
-impl chaos::check::Checker for Teller {
-    fn id(&self) -> &'static str {
-        "T"
-    }
-    fn title(&self) -> &'static str {
-        "tells"
-    }
-    fn observe(&mut self, entry: &orchestrator::domain::signal::Entry) {
-        let signal = &entry.signal;
-        println!(
-            "{:>12} seq {} p{:?} {:?}: {}",
-            entry.at.0,
-            entry.seq,
-            signal.project_id.map(|id| id.0),
-            signal.agent_role.as_ref().map(|role| &role.0),
-            orchestrator::telemetry::text::message(signal)
-        );
-    }
-    fn witness(&mut self, told: &chaos::witness::Witnessed) {
-        println!("{:>12}     ~~ {:?}", told.at.0, told.fact);
-    }
-    fn finish(&mut self, _: &chaos::check::Evidence<'_>) -> chaos::check::Verdict {
-        chaos::check::Tally::default().verdict("")
-    }
-}
-
-fn tell(seed: u64) {
-    Sim::new(plan(seed)).expect("a world").play(vec![Box::new(Teller)]);
-}
-
 #[test]
 fn seeds_hold() {
-    let range = std::env::var("SEEDS").unwrap_or_else(|_| "0..40".to_owned());
-    let (from, to) = range.split_once("..").expect("a range");
-    let began = std::time::Instant::now();
-    let mut by: BTreeMap<String, u32> = BTreeMap::new();
-    let mut bad = 0;
-    for seed in from.parse::<u64>().expect("from")..to.parse().expect("to") {
-        let outcome = play(seed);
-        let mut violated: Vec<String> =
-            outcome.violated().map(|finding| format!("{}: {}", finding.id, finding.verdict.violations[0])).collect();
-        violated.extend(outcome.broke.clone().map(|why| format!("broke: {why}")));
-        if !violated.is_empty() {
-            bad += 1;
-            for line in &violated {
-                *by.entry(line.split(':').next().unwrap_or("").to_owned()).or_insert(0) += 1;
-            }
-            let kinds: Vec<_> = plan(seed).schedule.faults.iter().map(|f| f.kind.name()).collect();
-            if std::env::var("TELL").is_ok() {
-                tell(seed);
-            }
-            println!("seed {seed} {kinds:?}: {violated:#?}");
+    let (mut seeds, mut red) = (0, Vec::new());
+    campaign(0..40).play(|played| {
+        seeds += 1;
+        let against = played.against();
+        if !against.is_empty() {
+            let seed = played.seed;
+            red.push(format!("{}\n  orch-chaos run --mode sim --seed {seed} --events", against.join("\n  ")));
         }
+        true
+    });
+    assert!(red.is_empty(), "{}", red.join("\n"));
+    assert_eq!(seeds, 40);
+}
+
+/// More threads than seeds, up to the largest number: none begins anew at 0.
+#[test]
+fn the_last_seeds_are_played_and_no_others() {
+    let last = u64::MAX - 2..u64::MAX;
+    let mut played = Vec::new();
+    Campaign { threads: 4, duration_ms: Some(4_000), ..campaign(last.clone()) }.play(|one| {
+        played.push(one.seed);
+        played.len() < 4
+    });
+    assert_eq!(played, last.collect::<Vec<_>>());
+}
+
+/// One project of one role, hit once while its agent works.
+fn hit(kind: Kind) -> Schedule {
+    let role = kind.entry().hits_role.then_some(0);
+    let fault = Planned { id: 1, at_ms: 60_000, on_event: None, kind, project: 0, role, params: Params::default() };
+    Schedule {
+        version: VERSION,
+        seed: Seed(3),
+        mode: Mode::Sim,
+        duration_ms: 600_000,
+        control_ms: 240_000,
+        projects: 1,
+        roles: 1,
+        faults: vec![fault],
+        story: None,
+        violates: None,
+        expected: None,
     }
-    println!("{bad} bad; {by:?}; {:?}", began.elapsed());
+}
+
+/// These break something so that an operation follows, and then spoil that operation: one fault, not two.
+#[test]
+fn a_fault_takes_effect_once() {
+    for kind in [Kind::CreateReplyLost, Kind::EnterLost, Kind::CommitReplyLost, Kind::SessionKill] {
+        let outcome = play(&hit(kind), How::default()).expect("played");
+        assert_eq!(outcome.confirmed.get(&kind), Some(&1), "{kind}");
+        assert_eq!(outcome.injections.len(), 1, "{kind}");
+    }
+}
+
+/// What never came to spoil anything has not taken effect, though it broke something on its way there.
+#[test]
+fn what_waits_in_vain_has_no_effect() {
+    // The world is healed a millisecond later: no session is made, and no brief handed over, in that time.
+    for kind in [Kind::CreateReplyLost, Kind::EnterLost] {
+        let mut schedule = hit(kind);
+        (schedule.duration_ms, schedule.control_ms) = (200_000, 100_000);
+        schedule.faults[0].at_ms = 99_999;
+        let outcome = play(&schedule, How::default()).expect("played");
+        assert_eq!(outcome.injected.get(&kind), Some(&1), "{kind}");
+        assert_eq!(outcome.confirmed.get(&kind), None, "{kind}");
+        assert!(outcome.injections[0].probe.is_err(), "{kind}");
+    }
 }

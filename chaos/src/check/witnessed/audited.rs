@@ -26,7 +26,7 @@ impl Checker for Audited {
                 self.tally.held(1);
                 wrong.iter().for_each(|wrong| self.tally.violate(wrong.clone()));
             }
-            None => self.tally.doubt("the database could not be audited"),
+            None => return Verdict::broke("the database could not be audited"),
         }
         self.tally.verdict("nothing was audited")
     }

@@ -4,6 +4,8 @@ use super::matrix::{free, play_with};
 use crate::check::{Checker, Evidence, Is, Tally, Verdict, witnessed};
 use crate::fault::Kind;
 use crate::sim::Outcome;
+use crate::sim::campaign::{Played, Totals};
+use crate::sim::conclusion::{Conclusion, Owed, concluded};
 use orchestrator::domain::signal::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,31 +40,19 @@ pub fn harness() -> Vec<Kept> {
     HARNESS.iter().map(|(bug, what, rule, proof)| Kept { bug, what, rule, caught: proof() }).collect()
 }
 
-/// M1 over a set of runs: every enabled kind was injected and took effect at least once.
-///
-/// A kind that did not makes the whole set inconclusive, never a pass.
-#[must_use]
-pub fn effective(enabled: &BTreeSet<Kind>, outcomes: &[Outcome]) -> Verdict {
-    let mut confirmed: BTreeMap<Kind, u32> = BTreeMap::new();
-    for (kind, times) in outcomes.iter().flat_map(|outcome| &outcome.confirmed) {
-        *confirmed.entry(*kind).or_default() += times;
-    }
-    let mut tally = Tally::default();
-    for kind in enabled {
-        match confirmed.get(kind) {
-            Some(times) => tally.held(u64::from(*times)),
-            None => tally.doubt(format!("{kind} never took effect")),
-        }
-    }
-    tally.verdict("no fault was enabled")
+/// The verdict on one run of which so much is owed.
+fn verdict(outcome: Outcome, owed: &Owed) -> Conclusion {
+    let mut totals = Totals::default();
+    totals.add(&Played { seed: 0, came: Ok(outcome) });
+    concluded(&totals, owed)
 }
 
 fn idle_injector() -> Result<String, String> {
-    let enabled = BTreeSet::from([Kind::SessionKill]);
+    let owed = Owed { kinds: BTreeSet::from([Kind::SessionKill]), ..Owed::default() };
     let tried = Outcome { injected: BTreeMap::from([(Kind::SessionKill, 3)]), ..Outcome::default() };
-    let verdict = effective(&enabled, &[tried]);
-    match verdict.is {
-        Is::Unknown => Ok(format!("inconclusive: {}", verdict.violations.join("; "))),
+    let found = verdict(tried, &owed);
+    match found.is {
+        Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err("three faults without effect were no reason for doubt".to_owned()),
     }
 }
@@ -89,10 +79,10 @@ fn blind_checker() -> Result<String, String> {
 }
 
 fn broken_checker() -> Result<String, String> {
-    let outcome = free(vec![Box::new(Breaks)]);
-    match outcome.findings.first().map(|finding| finding.verdict.is) {
-        Some(Is::Unknown) => Ok("its verdict is unknown, and the run came to its end".to_owned()),
-        other => Err(format!("its verdict is {other:?}")),
+    let found = verdict(free(vec![Box::new(Breaks)]), &Owed::default());
+    match found.is {
+        Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
+        Is::Pass | Is::Fail => Err(format!("its verdict is {found:?}")),
     }
 }
 

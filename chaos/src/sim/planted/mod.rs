@@ -18,7 +18,7 @@ mod tales;
 pub use bend::{Bend, BendRef, BentEnv, Turn};
 pub use catalogue::ALL;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
-pub use harness::{Kept, effective, harness};
+pub use harness::{Kept, harness};
 pub use matrix::{Kill, Matrix, SEEDS_MAX, kill, sound};
 
 use crate::fault::Kind;

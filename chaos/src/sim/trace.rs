@@ -1,0 +1,69 @@
+//! What of a run is kept for its report: what became of each fault, and how long agents lived.
+
+use super::faults::Target;
+use super::heap::Tick;
+use super::run::Sim;
+use crate::schedule::Planned;
+use crate::truth::Injection;
+use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::time::Timestamp;
+
+/// How many agents live, and since when so many do.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    agents: u64,
+    since: Tick,
+}
+
+impl Sim {
+    /// Keeps what a fact says of faults and agents.
+    pub(super) fn traced(&mut self, told: &Witnessed) {
+        if let Fact::Injected { id } = told.fact {
+            self.took_effect(id, told.at);
+        } else if let Fact::AgentBorn { .. } = told.fact {
+            self.lived();
+            self.alive.agents += 1;
+        } else if let Fact::AgentGone { .. } = told.fact {
+            self.lived();
+            self.alive.agents = self.alive.agents.saturating_sub(1);
+        }
+    }
+
+    /// Adds the time that agents have lived up to now.
+    pub(super) fn lived(&mut self) {
+        let now = self.world.borrow().at;
+        let since = std::mem::replace(&mut self.alive.since, now);
+        self.outcome.agent_us += self.alive.agents * now.saturating_sub(since);
+    }
+
+    /// Notes that a fault's time has come.
+    pub(super) fn tried(&mut self, planned: &Planned, target: Option<&Target>) {
+        let why = if target.is_some() { "what it waits for never came" } else { "its project was never accepted" };
+        self.outcome.injections.push(Injection {
+            id: planned.id,
+            kind: planned.kind,
+            victim: planned.params.victim,
+            project: target.map(|target| target.project),
+            role: planned.role.and(target).map(|target| target.role.clone()),
+            injected_at: Some(self.world.borrow().now()),
+            probe: Err(why.to_owned()),
+        });
+    }
+
+    /// The fault that was tried last had nothing to break.
+    pub(super) fn came_to_nothing(&mut self, why: &str) {
+        if let Some(last) = self.outcome.injections.last_mut() {
+            last.probe = Err(why.to_owned());
+        }
+    }
+
+    /// A fault took effect. However often it is said to, it counts once: M1 holds what took effect against what was
+    /// tried.
+    fn took_effect(&mut self, id: u32, at: Timestamp) {
+        let is = |tried: &&mut Injection| tried.id == id && tried.probe.is_err();
+        let Some(tried) = self.outcome.injections.iter_mut().find(is) else { return };
+        (tried.probe, tried.injected_at) = (Ok(()), Some(at));
+        *self.outcome.confirmed.entry(tried.kind).or_insert(0) += 1;
+        self.cover.injected(tried.kind, tried.project);
+    }
+}
