@@ -50,6 +50,8 @@ pub(crate) struct Script {
     pub(crate) failures: BTreeMap<&'static str, Vec<Failure>>,
     /// Effects that are done and nevertheless reported as failed.
     pub(crate) done_but_failed: BTreeMap<&'static str, Vec<Failure>>,
+    /// Effects, by name, that are never heard of again.
+    pub(crate) hangs: BTreeSet<&'static str>,
     /// Worktrees (role names) whose CLAUDE.md is missing at the moment.
     pub(crate) missing: BTreeSet<String>,
     /// Roles whose worktree is gone.
@@ -368,7 +370,10 @@ impl Env for World {
     fn submit(&mut self, ordered: Ordered) {
         self.submitted += 1;
         self.names.push(ordered.effect.name());
-        if self.lost || (ordered.effect == Effect::ListPanes && self.script.hung) {
+        if self.lost
+            || self.script.hangs.contains(ordered.effect.name())
+            || (ordered.effect == Effect::ListPanes && self.script.hung)
+        {
             return;
         }
         if ordered.effect == Effect::Survey {

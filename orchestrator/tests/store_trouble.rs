@@ -3,6 +3,7 @@
 
 use crate::scripted::{Story, spec};
 use orchestrator::domain::event::{Event, Happened, PaneEnd, Source};
+use orchestrator::domain::fleet::Tmux;
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Signal, What};
@@ -264,6 +265,26 @@ fn a_store_that_takes_no_write_is_in_trouble_for_idle_turns_too() {
     let lease = story.core.store().lease().expect("read").expect("a lease");
     assert_eq!(lease.renewed, Timestamp(1), "a proof is no look at the world");
     goes_on(&mut story);
+}
+
+/// Its link tells of a loss once. Nobody may forget it because the store could not even be trusted again.
+#[test]
+fn the_loss_of_tmux_outlives_a_store_that_takes_no_write() {
+    let (mut story, path) = wounded();
+    story.core.store().take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
+    let other = rusqlite::Connection::open(&path).expect("a connection");
+    other
+        .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON lease BEGIN SELECT RAISE(ABORT, 'planted'); END")
+        .expect("set up");
+    story.core.distrust();
+    let event = Event::TmuxLost { reason: "no answer".to_owned() };
+    let lost = Happened { seen_at: story.core.env().at, source: Source::Control, event };
+    story.core.turn(vec![lost]).expect_err("refused");
+    story.core.turn(Vec::new()).expect_err("still refused");
+    assert_ne!(story.core.fleet().tmux, Tmux::Unknown, "nothing is known that is not committed");
+    other.execute_batch("DROP TRIGGER full").expect("healed");
+    story.turn(Vec::new());
+    assert_eq!(story.core.fleet().tmux, Tmux::Unknown);
 }
 
 /// A row that is set to what it holds is not written at all, and an idle turn has no other row.

@@ -14,7 +14,6 @@ use crate::domain::id::{ProjectId, Seq};
 use crate::domain::limits::Policy;
 use crate::domain::signal::{Entry, Level, What};
 use crate::domain::trace;
-use crate::env::process;
 use crate::store::{Mode, Store};
 use crate::telemetry::line;
 use crate::telemetry::text::{self, escape, humane, kind, message, stage};
@@ -37,14 +36,7 @@ pub struct Args {
 pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
     let path = home.join(host::DATABASE);
     let store = Store::open(&path, Mode::ReadOnly)?;
-    let around = Snapshot {
-        now: host::now(&store)?,
-        window: policy.breaker_window(),
-        serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
-        degraded: None,
-        fleet: status::FleetBreaker::read(&store, host::now(&store)?, policy)?,
-        projects: Vec::new(),
-    };
+    let around = Snapshot::around(&store, &path, policy)?;
     output::print(&read(&store, ProjectId(args.id), around)?)
 }
 

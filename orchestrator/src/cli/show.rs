@@ -11,7 +11,6 @@ use crate::domain::limits::Policy;
 use crate::domain::signal::Entry;
 use crate::domain::time::Timestamp;
 use crate::domain::trace;
-use crate::env::process;
 use crate::store::{Mode, OutboxRow, ProjectRow, Store, StoreError};
 use crate::telemetry::line::{self, Context, Line};
 use crate::telemetry::text::{command, ending, escape, humane, kind, stage};
@@ -57,14 +56,7 @@ pub struct Portrait {
 pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
     let path = home.join(host::DATABASE);
     let store = Store::open(&path, Mode::ReadOnly)?;
-    let around = Snapshot {
-        now: host::now(&store)?,
-        window: policy.breaker_window(),
-        serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
-        degraded: host::degraded(&path),
-        fleet: status::FleetBreaker::read(&store, host::now(&store)?, policy)?,
-        projects: Vec::new(),
-    };
+    let around = Snapshot::around(&store, &path, policy)?;
     let portrait = read(&store, ProjectId(args.id), around)?;
     let screen = Screen::of_stdout();
     if args.json { output::print(&json(&portrait)?) } else { output::print(&text(&portrait, screen)) }

@@ -41,6 +41,24 @@ pub struct Snapshot {
     pub projects: Vec<ProjectRow>,
 }
 
+impl Snapshot {
+    /// What surrounds the projects of the database at `path` now; none of them is read.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn around(store: &Store, path: &Path, policy: &Policy) -> Result<Self, CliError> {
+        let now = host::now(store)?;
+        Ok(Self {
+            now,
+            window: policy.breaker_window(),
+            serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
+            degraded: host::degraded(path),
+            fleet: FleetBreaker::read(store, now, policy)?,
+            projects: Vec::new(),
+        })
+    }
+}
+
 /// The fleet's breaker as it stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FleetBreaker {
@@ -84,14 +102,8 @@ pub fn run(args: &Args, home: &Path, policy: &Policy) -> Result<(), CliError> {
         (Err(_), Some(reason)) => return Err(CliError::Degraded(reason.clone())),
         (opened, _) => opened?,
     };
-    let snapshot = Snapshot {
-        now: host::now(&store)?,
-        window: policy.breaker_window(),
-        serving: store.lease()?.filter(|lease| !lease.released && process::is_alive(lease.holder)),
-        degraded: told.or_else(|| host::degraded(&path)),
-        fleet: FleetBreaker::read(&store, host::now(&store)?, policy)?,
-        projects: store.project_rows(None)?,
-    };
+    let around = Snapshot::around(&store, &path, policy)?;
+    let snapshot = Snapshot { degraded: told.or(around.degraded), projects: store.project_rows(None)?, ..around };
     if args.json { output::print(&json(&snapshot)?) } else { output::print(&table(&snapshot, Screen::of_stdout())) }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::effect::Effect;
 use crate::domain::event::PaneSeen;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::fleet::Tmux;
-use crate::domain::id::{ProcessId, ProjectId, RoleName};
+use crate::domain::id::{ProcessId, ProjectId, RoleName, Token};
 use crate::domain::project::{Project, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
@@ -84,9 +84,9 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
         cursor.tell(Signal::fleet(What::TmuxAnswered { server, changed }));
     }
     server_died(cursor, server);
-    let by_role: BTreeMap<&str, &PaneSeen> =
+    let by_role: ByToken<'_> =
         panes.iter().filter_map(|pane| pane.role_token.as_ref().map(|token| (token.0.as_str(), pane))).collect();
-    let by_session: BTreeMap<&str, &PaneSeen> =
+    let by_session: ByToken<'_> =
         panes.iter().filter_map(|pane| pane.session_token.as_ref().map(|token| (token.0.as_str(), pane))).collect();
     let ids: Vec<ProjectId> =
         cursor.fleet().projects().filter(|project| project.session.is_some()).map(|p| p.id).collect();
@@ -145,48 +145,78 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
     }
 }
 
-/// Holds one project against the list: what contradicts it is looked into, never judged from the list alone.
-fn compare(draft: &mut Draft<'_, '_>, by_role: &BTreeMap<&str, &PaneSeen>, by_session: &BTreeMap<&str, &PaneSeen>) {
+/// Panes of one list, by the token of a role or of a session.
+type ByToken<'a> = BTreeMap<&'a str, &'a PaneSeen>;
+
+/// Holds one project against the list. Who still has work is never judged from the list alone: what contradicts it is
+/// looked into. Only who is done, and a session in which nobody is left, are taken for ended as they are shown.
+fn compare(draft: &mut Draft<'_, '_>, by_role: &ByToken<'_>, by_session: &ByToken<'_>) {
     for index in 0..draft.p.roles.len() {
-        let Some(role) = draft.p.roles.get(index) else { continue };
-        if role.state() == RoleState::Dead && role.unexplained && role.busy.is_none() {
-            // Who asked for its remains is gone, or the turn that asked could not be committed.
-            collect(draft, index, None);
-            continue;
-        }
-        let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { continue };
-        // A dead pane is proof of its own; who is done needs no remains, and so does not wait for what is under way for
-        // its role (a git that hangs, say).
-        let ended = by_role.get(token.0.as_str()).is_some_and(|pane| pane.dead && pane.pid == process.pid);
-        if role.state() == RoleState::Done && ended {
-            record_death(draft, index, process, true);
-            continue;
-        }
-        // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
-        if !(role.state().is_live() || role.state() == RoleState::Done) {
-            continue;
-        }
-        let sound = by_role.get(token.0.as_str()).is_some_and(|pane| !pane.dead && pane.pid == process.pid);
-        // Who is being ended is taken over by nobody.
-        let ended = draft.p.state().is_terminal() || draft.p.stale.contains(token);
-        let (busy, adopted) = (role.busy.is_some(), draft.fleet().inherited.contains(&process));
-        if sound && adopted && !ended {
-            draft.tell_role(index, What::AgentAdopted { process });
-        } else if !sound && !busy {
-            collect(draft, index, Some(process));
-        }
+        compare_role(draft, index, by_role);
     }
-    let gone = draft
-        .p
-        .session
-        .as_ref()
-        .is_some_and(|session| session.is == SessionIs::Live && !by_session.contains_key(session.token.0.as_str()));
-    // With live roles the collected remains decide; without any, nothing else would ever notice.
-    let watched = draft.p.roles.iter().any(|role| role.process.is_some() || role.busy.is_some());
-    if gone && !watched {
+    if is_session_missing(draft, by_session) && !is_anybody_left(draft) {
         session_gone(draft);
     }
     advance::advance(draft);
+}
+
+fn compare_role(draft: &mut Draft<'_, '_>, index: usize, by_role: &ByToken<'_>) {
+    let Some(role) = draft.p.roles.get(index) else { return };
+    if role.state() == RoleState::Dead && role.unexplained && role.busy.is_none() {
+        // Who asked for its remains is gone, or the turn that asked could not be committed.
+        collect(draft, index, None);
+        return;
+    }
+    let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { return };
+    let done = role.state() == RoleState::Done;
+    match shown(by_role, token, process) {
+        // A dead pane is proof of its own; who is done needs no remains, and so does not wait for what is under way for
+        // its role (a git that hangs, say).
+        Shown::Dead if done => record_death(draft, index, process, true),
+        // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
+        Shown::Alive if done || role.state().is_live() => adopt(draft, index, process),
+        Shown::Dead | Shown::Nowhere if (done || role.state().is_live()) && role.busy.is_none() => {
+            collect(draft, index, Some(process));
+        }
+        Shown::Alive | Shown::Dead | Shown::Nowhere => {}
+    }
+}
+
+/// How a list shows an agent.
+enum Shown {
+    /// In its pane.
+    Alive,
+    /// Its pane is kept, and it has ended.
+    Dead,
+    /// Its pane is not there, or another process is in it.
+    Nowhere,
+}
+
+fn shown(by_role: &ByToken<'_>, token: &Token, process: ProcessId) -> Shown {
+    match by_role.get(token.0.as_str()).filter(|pane| pane.pid == process.pid) {
+        Some(pane) if pane.dead => Shown::Dead,
+        Some(_) => Shown::Alive,
+        None => Shown::Nowhere,
+    }
+}
+
+/// Takes over an agent that was started before this orchestrator; who is being ended is taken over by nobody.
+fn adopt(draft: &mut Draft<'_, '_>, index: usize, process: ProcessId) {
+    let token = draft.p.roles.get(index).and_then(|role| role.token.as_ref());
+    let condemned = draft.p.state().is_terminal() || token.is_some_and(|token| draft.p.stale.contains(token));
+    if !condemned && draft.fleet().inherited.contains(&process) {
+        draft.tell_role(index, What::AgentAdopted { process });
+    }
+}
+
+fn is_session_missing(draft: &Draft<'_, '_>, by_session: &ByToken<'_>) -> bool {
+    let live = draft.p.session.as_ref().filter(|session| session.is == SessionIs::Live);
+    live.is_some_and(|session| !by_session.contains_key(session.token.0.as_str()))
+}
+
+/// With agents in it the collected remains decide about a session; without any, nothing else would ever notice.
+fn is_anybody_left(draft: &Draft<'_, '_>) -> bool {
+    draft.p.roles.iter().any(|role| role.process.is_some() || role.busy.is_some())
 }
 
 /// The session is proved gone: its token is stale, and so is every incarnation in it.
@@ -224,7 +254,7 @@ pub(super) fn tmux_lost(cursor: &mut Cursor<'_>, reason: &str) {
 /// Something moved near a watched resource: look, and if a look is under way, look once more after it.
 pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
     let Some(index) = draft.p.role_index(name) else { return };
-    let watched = matches!(draft.p.state(), ProjectState::Briefing | ProjectState::Running | ProjectState::Launching);
+    let watched = is_stood_on(&draft.p);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
     if role.claude_md.is_none() {
         return;
@@ -239,8 +269,17 @@ pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
     }
 }
 
-/// Looks once more where a look has failed.
+/// Whether agents stand on the project's worktrees, so that what is missing there is missed.
+fn is_stood_on(project: &Project) -> bool {
+    matches!(project.state(), ProjectState::Briefing | ProjectState::Running | ProjectState::Launching)
+}
+
+/// Looks at what is to be looked at again: where a look has failed, where something moved while nobody stood there or
+/// while a look was under way, and everywhere after a turn that was refused. Where nobody stands it stays to be done.
 pub(super) fn look_again(draft: &mut Draft<'_, '_>) {
+    if !is_stood_on(&draft.p) {
+        return;
+    }
     for index in 0..draft.p.roles.len() {
         let due = draft.p.roles.get(index).filter(|role| role.look_again && role.looking.is_none());
         if let Some(name) = due.map(|role| role.name.clone()) {

@@ -77,8 +77,8 @@ pub struct Fleet {
     /// What was created late, by its token. Memory only.
     pub late: BTreeMap<Token, Late>,
     /// Processes of agents that the store knew when this process started and of which it has told nothing yet: neither
-    /// that they are adopted nor that they died (G12). Memory only.
-    pub inherited: BTreeSet<ProcessId>,
+    /// that they are adopted nor that they died (G12). Memory only; shared with what a refused turn goes back to.
+    pub inherited: Arc<BTreeSet<ProcessId>>,
     /// When each project's breaker opened last, as far as that still counts for the fleet's breaker.
     pub openings: BTreeMap<ProjectId, Timestamp>,
     /// Whether the fleet's breaker is open: no queued project is admitted.
@@ -267,8 +267,10 @@ impl Fleet {
             (What::OrchestratorStarted { .. }, _) => {
                 self.unknown_since.get_or_insert(at);
             }
-            (What::AgentAdopted { process } | What::AgentDied { process, .. }, _) => {
-                self.inherited.remove(process);
+            (What::AgentAdopted { process } | What::AgentDied { process, .. }, _)
+                if self.inherited.contains(process) =>
+            {
+                Arc::make_mut(&mut self.inherited).remove(process);
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 //! what an agent wrote before it died is decided before its death (so that "done, then gone" is done); everything of
 //! a turn is one transaction; nothing is performed before that transaction is committed (G2, S13).
 
+use super::overdue::Overdue;
 use crate::decide::decide;
 use crate::domain::decision::Decision;
 use crate::domain::event::{Event, Happened, Source};
@@ -12,7 +13,7 @@ use crate::domain::id::{EffectId, ProjectId};
 use crate::domain::limits::{self, Policy};
 use crate::domain::project::Project;
 use crate::domain::signal::What;
-use crate::domain::time::{Now, Span, Timestamp};
+use crate::domain::time::{Now, Timestamp};
 use crate::env::{Env, SpoolItem};
 use crate::store::{Asked, Settlement, Store, StoreError, Taken, Turn};
 use std::collections::BTreeSet;
@@ -26,32 +27,11 @@ pub struct Core<E: Env> {
     newest: ProjectId,
     /// Intents of this process that are open in the outbox.
     intended: BTreeSet<EffectId>,
-    /// What was refused with its turn and nobody would tell again.
-    untold: Vec<Happened>,
+    /// What was refused with its turn and nobody would tell again: the loss of tmux, of which its link tells once.
+    untold: Option<Happened>,
     /// Whether memory may differ from the file: nothing is decided before it was read again.
     distrusted: bool,
     overdue: Overdue,
-}
-
-/// Keeps a deadline of the fleet that nothing came of from being a busy loop: it is asked about again after a pause.
-#[derive(Debug, Default)]
-struct Overdue {
-    /// Not before then, while the deadline has passed.
-    again: Option<Timestamp>,
-}
-
-impl Overdue {
-    const PAUSE: Span = Span::from_secs(1);
-
-    /// When to wake for a deadline.
-    fn wake(&self, due: Option<Timestamp>) -> Option<Timestamp> {
-        due.map(|due| self.again.map_or(due, |again| again.max(due)))
-    }
-
-    /// Notes how the deadline stands after it was decided on at `at`.
-    fn decided(&mut self, due: Option<Timestamp>, at: Timestamp) {
-        self.again = due.filter(|due| *due <= at).map(|_| at + Self::PAUSE);
-    }
 }
 
 impl<E: Env> Core<E> {
@@ -81,13 +61,13 @@ impl<E: Env> Core<E> {
         let mut fleet = store.load_fleet(policy)?;
         fleet.asked_since = now.at;
         let (intended, overdue) = (BTreeSet::new(), Overdue::default());
-        let untold = Vec::new();
-        let mut core = Self { store, fleet, env, newest, intended, untold, distrusted: false, overdue };
+        let (untold, distrusted) = (None, false);
+        let mut core = Self { store, fleet, env, newest, intended, untold, distrusted, overdue };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
             core.turn(first.into_iter().map(happened).collect())?;
         }
-        core.fleet.inherited = core.fleet.agents().collect();
+        core.fleet.inherited = Arc::new(core.fleet.agents().collect());
         for project in core.fleet.projects() {
             core.env.watch(project);
         }
@@ -120,24 +100,23 @@ impl<E: Env> Core<E> {
     ///
     /// # Errors
     /// If the turn could not be committed. Nothing was performed; what memory holds is not believed any more, the
-    /// next turn reads the store again before it decides anything. The sweep observes everything anew, so no event
-    /// needs to be kept. After [`StoreError::Fenced`] there must be no further turn.
+    /// next turn reads the store again before it decides anything. What was drained need not be given again: the sweep
+    /// observes everything anew, and the one thing that it cannot see, the loss of tmux, is kept here. After [`StoreError::Fenced`] there must be no further turn.
     pub fn turn(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
-        if self.distrusted {
-            self.recover()?;
+        let all: Vec<Happened> = self.untold.take().into_iter().chain(drained).collect();
+        let untold = loss_at_the_end(&all);
+        if self.distrusted
+            && let Err(error) = self.recover()
+        {
+            self.untold = untold;
+            return Err(error);
         }
-        let mut all = std::mem::take(&mut self.untold);
-        all.extend(drained);
-        let lost = all.iter().rev().find(|happened| matches!(happened.event, Event::TmuxLost { .. })).cloned();
         let (sight, inherited) = (self.fleet.tmux.clone(), self.fleet.inherited.clone());
         let told = self.decided(all);
         if let Err(error) = &told {
             self.distrusted = true;
-            // The loss of tmux is told by its link once, and nobody would tell it again: it is kept for the next turn,
-            // and until it is committed tmux stands as it stood.
-            if self.fleet.tmux == Tmux::Unknown {
-                self.untold.extend(lost);
-            }
+            // Until the loss is committed tmux stands as it stood.
+            self.untold = untold;
             // Who was adopted in it is adopted in the next.
             (self.fleet.tmux, self.fleet.inherited) = (sight, inherited);
             if matches!(error, StoreError::Conflict(_)) {
@@ -353,19 +332,9 @@ impl<E: Env> Core<E> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_that_nothing_comes_of_is_asked_about_once_a_pause() {
-        let (due, at) = (Some(Timestamp(5_000_000)), Timestamp(7_000_000));
-        let mut overdue = Overdue::default();
-        assert_eq!(overdue.wake(due), due);
-        overdue.decided(due, at);
-        assert_eq!(overdue.wake(due), Some(at + Overdue::PAUSE), "it has passed still");
-        overdue.decided(Some(Timestamp(9_000_000)), at);
-        assert_eq!(overdue.wake(Some(Timestamp(7_500_000))), Some(Timestamp(7_500_000)), "a later one is punctual");
-        assert_eq!(overdue.wake(None), None);
-    }
+/// The loss of tmux, if that is the last that these say of it.
+fn loss_at_the_end(all: &[Happened]) -> Option<Happened> {
+    let of_tmux = |event: &Event| matches!(event, Event::TmuxLost { .. } | Event::PanesListed { .. });
+    let last = all.iter().rev().find(|happened| of_tmux(&happened.event))?;
+    matches!(last.event, Event::TmuxLost { .. }).then(|| last.clone())
 }
