@@ -189,7 +189,7 @@ impl Campaign {
 /// # Errors
 /// If there is no memory for its database.
 pub fn play_schedule(schedule: Schedule, fingerprint: bool) -> Result<Outcome, String> {
-    let checkers = witnessed::all(schedule.faults.is_empty());
+    let checkers = witnessed::under(schedule.is_calm(), schedule.policy());
     let plan = Plan { fingerprint, ..replay::plan(&schedule, None) };
     Sim::new(plan).map(|sim| sim.play(checkers)).map_err(|error| error.to_string())
 }

@@ -6,7 +6,6 @@ use super::run::Sim;
 use super::world::Manner;
 use crate::check::witnessed;
 use crate::schedule::Schedule;
-use orchestrator::domain::limits::Policy;
 use orchestrator::store::StoreError;
 use std::collections::BTreeMap;
 
@@ -28,8 +27,7 @@ pub enum Planted {
 /// A schedule as it is replayed.
 #[must_use]
 pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
-    let max_active = schedule.projects.max(Policy::default().max_active);
-    let mut policy = Policy { max_active, ..Policy::default() };
+    let mut policy = schedule.policy();
     let scaled = |us: u64| us * (schedule.duration_ms / HALF_AN_HOUR_MS).max(1);
     match planted {
         Some(Planted::BreakerOffByPlusOne) => policy.breaker_max += 1,
@@ -52,6 +50,6 @@ pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
 /// # Errors
 /// If SQLite has no memory for the database.
 pub fn replay(schedule: &Schedule, planted: Option<Planted>) -> Result<Outcome, StoreError> {
-    let checkers = witnessed::all(schedule.faults.is_empty());
+    let checkers = witnessed::under(schedule.is_calm(), schedule.policy());
     Ok(Sim::new(plan(schedule, planted))?.play(checkers))
 }

@@ -34,6 +34,9 @@ pub(super) enum Do {
     Start,
     Heal,
     Hit(Hit),
+    Ask(usize),
+    Say(usize),
+    Round,
 }
 
 /// A run under way.
@@ -48,6 +51,8 @@ pub struct Sim {
     waiting: Vec<usize>,
     metered: Metered,
     pub(super) submitted: BTreeMap<u32, ProjectId>,
+    /// How often an operator asked something of each project after the healing.
+    pub(super) rounds: BTreeMap<ProjectId, u32>,
     told: Seq,
     client: Stream,
     kill_after_commit: bool,
@@ -88,6 +93,7 @@ impl Sim {
             waiting: Vec::new(),
             metered: Metered::default(),
             submitted: BTreeMap::new(),
+            rounds: BTreeMap::new(),
             told: Seq(0),
             client: seed.stream("sim.client"),
             kill_after_commit: false,
@@ -109,13 +115,23 @@ impl Sim {
         self.at(1_000, Do::Start);
         let schedule = self.plan.schedule.clone();
         for project in 0..schedule.projects {
-            self.at(2_000 + u64::from(project) * 5_000, Do::Enqueue(project));
+            let at = schedule.setting.place(project).at_ms * 1_000;
+            self.at(at + 2_000 + u64::from(project) * 5_000, Do::Enqueue(project));
+        }
+        for (place, asked) in schedule.setting.asked.iter().enumerate() {
+            self.at(asked.at_ms * 1_000, Do::Ask(place));
+        }
+        for (place, said) in schedule.setting.said.iter().enumerate() {
+            self.at(said.at_ms * 1_000, Do::Say(place));
         }
         for (place, fault) in schedule.faults.iter().enumerate() {
             self.at(fault.at_ms * 1_000, Do::Fault(place));
         }
-        let heal = (schedule.duration_ms - schedule.control_ms) * 1_000;
+        let heal = self.healed_at();
         self.at(heal, Do::Heal);
+        if schedule.setting.attended {
+            self.at(heal + 1, Do::Round);
+        }
     }
 
     /// Plays it to its end.
@@ -262,6 +278,9 @@ impl Sim {
             Do::Unlock => self.unlock(),
             Do::Hit(hit) => self.hit(hit),
             Do::Resume(life) => self.resume(life),
+            Do::Ask(place) => self.ask(place),
+            Do::Say(place) => self.say(place),
+            Do::Round => self.round(),
             Do::Heal => {
                 self.waiting.clear();
                 self.unlock();
@@ -296,20 +315,17 @@ impl Sim {
     }
 
     fn enqueue(&mut self, project: u32) {
-        let spec = spec(project, self.plan.schedule.roles);
+        let place = self.plan.schedule.setting.place(project);
+        let priority = place.priority;
+        let spec = spec(project, self.plan.schedule.roles, place);
         let now = self.now();
         match self.bank.client.enqueue(&spec, &now) {
             Ok(accepted) => {
                 self.submitted.insert(project, accepted.id);
                 let roles = spec.roles.iter().map(|role| role.name.clone()).collect();
                 self.world.borrow_mut().witness(Fact::Accepted { project: accepted.id, roles });
-                let lives: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
-                let mut world = self.world.borrow_mut();
-                for life in lives {
-                    let after = world.takes(100, 2_000);
-                    let event = orchestrator::domain::event::Event::SpoolTouched;
-                    world.tell(life, after, orchestrator::domain::event::Source::Spool, event);
-                }
+                self.world.borrow_mut().witness(Fact::Ranked { project: accepted.id, priority });
+                self.touch_spool();
             }
             Err(error) => self.outcome.broke = Some(format!("enqueue: {error}")),
         }
@@ -322,6 +338,12 @@ impl Sim {
             return;
         }
         self.inject(place);
+    }
+
+    fn say(&mut self, place: usize) {
+        let Some(said) = self.plan.schedule.setting.said.get(place).copied() else { return };
+        let Some(project) = self.submitted.get(&said.project).copied() else { return };
+        self.world.borrow_mut().says(project, &RoleName(format!("role-{}", said.role)), said.word);
     }
 
     fn target(&self, planned: &Planned) -> Option<Target> {

@@ -4,15 +4,15 @@ use chaos::check::witnessed;
 use chaos::seed::Seed;
 use chaos::sim::draw::{self, Request};
 use chaos::sim::{Manner, Outcome, Plan, Sim};
-use orchestrator::domain::limits::Policy;
 use std::collections::BTreeMap;
 
 fn plan(seed: u64) -> Plan {
     let request = Request { seed: Seed(seed), duration_ms: None, projects: None, roles: None, kinds: draw::kinds() };
+    let schedule = draw::draw(&request);
     Plan {
-        schedule: draw::draw(&request),
+        policy: schedule.policy(),
+        schedule,
         manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },
-        policy: Policy::default(),
         blows: Vec::new(),
         crashes: BTreeMap::new(),
         record_points: false,
@@ -22,7 +22,7 @@ fn plan(seed: u64) -> Plan {
 
 fn play(seed: u64) -> Outcome {
     let plan = plan(seed);
-    let checkers = witnessed::all(plan.schedule.faults.is_empty());
+    let checkers = witnessed::under(plan.schedule.is_calm(), plan.schedule.policy());
     Sim::new(plan).expect("a world").play(checkers)
 }
 

@@ -16,6 +16,7 @@ const GRACE: Span = Span::from_secs(60);
 /// The checker of L4.
 #[derive(Debug, Default)]
 pub(super) struct Reopened {
+    policy: Policy,
     open: BTreeMap<ProjectId, Timestamp>,
     hindered: BTreeSet<&'static str>,
     serving: BTreeSet<usize>,
@@ -24,11 +25,16 @@ pub(super) struct Reopened {
 }
 
 impl Reopened {
+    /// Under the policy of the installation.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     fn expire(&mut self, at: Timestamp) {
         if self.serving.is_empty() || !self.hindered.is_empty() {
             return;
         }
-        let window = Policy::default().breaker_window();
+        let window = self.policy.breaker_window();
         let free = self.free_since;
         let late = |since: Timestamp| at.since((since + window).max(free)) > GRACE;
         let late: Vec<_> = self.open.iter().filter(|(_, since)| late(**since)).map(|(id, at)| (*id, *at)).collect();

@@ -111,6 +111,7 @@ fn plan(scenario: Scenario) -> Plan {
             projects: PROJECTS,
             roles: ROLES,
             faults: situations(),
+            setting: crate::setting::Setting::default(),
             story: None,
             violates: None,
             expected: None,

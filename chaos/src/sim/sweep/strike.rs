@@ -245,7 +245,8 @@ impl Sim {
                 }
             }
             Hit::Client => {
-                let spec = spec(self.plan.schedule.projects - 1, self.plan.schedule.roles);
+                let spec =
+                    spec(self.plan.schedule.projects - 1, self.plan.schedule.roles, crate::setting::Place::default());
                 let now = self.now();
                 // Its answer reaches nobody, whatever it is.
                 drop(self.bank.connect(&self.gate).and_then(|mut store| store.enqueue(&spec, &now)));
