@@ -87,6 +87,7 @@ pub fn generate(request: &Request) -> Result<Schedule, GenerateError> {
         projects: request.projects,
         roles: request.roles,
         faults: Vec::new(),
+        setting: crate::setting::Setting::default(),
         story: None,
         violates: None,
         expected: None,

@@ -22,6 +22,7 @@ pub mod matching;
 pub mod report;
 pub mod schedule;
 pub mod seed;
+pub mod setting;
 pub mod sim;
 #[cfg(test)]
 mod story;

@@ -2,6 +2,7 @@
 
 use crate::fault::{Kind, Mode, Outcome, Victim};
 use crate::seed::Seed;
+use crate::setting::Setting;
 use orchestrator::domain::limits::{Policy, ROLES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,9 @@ pub struct Schedule {
     pub roles: u32,
     /// The faults, by time.
     pub faults: Vec<Planned>,
+    /// What it is beside its faults. Simulated only.
+    #[serde(default, skip_serializing_if = "Setting::is_empty")]
+    pub setting: Setting,
     /// What happens in it, in a sentence or two, for whoever finds it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub story: Option<String>,
@@ -100,6 +104,9 @@ pub enum ScheduleError {
         /// The most it may be.
         max: u64,
     },
+    /// What is beside the faults makes no sense.
+    #[error("setting: {0}")]
+    Setting(&'static str),
     /// A fault makes no sense.
     #[error("fault {id}: {why}")]
     Fault {
@@ -139,6 +146,10 @@ impl Schedule {
         within("control_ms", self.control_ms, 0, self.duration_ms / 2)?;
         within("projects", u64::from(self.projects), 1, u64::from(PROJECTS_MAX))?;
         within("roles", u64::from(self.roles), 1, ROLES_MAX as u64)?;
+        if self.mode == Mode::Live && !self.setting.is_empty() {
+            return Err(ScheduleError::Setting("only a simulated run has one"));
+        }
+        self.setting.check(self.projects, self.roles, self.duration_ms).map_err(ScheduleError::Setting)?;
         let mut ids = BTreeSet::new();
         let mut hit = BTreeSet::new();
         let mut last = 0;
@@ -174,6 +185,22 @@ impl Schedule {
     #[must_use]
     pub fn held_back_by(&self, project: u32) -> Option<&Planned> {
         self.faults.iter().find(|fault| fault.project == project).filter(|fault| fault.hits_git())
+    }
+
+    /// The limits of the installation that it is played on, which checkers hold it to as well.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let default = || {
+            let policy = Policy::default();
+            Policy { max_active: self.projects.max(policy.max_active), ..policy }
+        };
+        self.setting.policy.clone().unwrap_or_else(default)
+    }
+
+    /// Whether nothing happens in it that somebody could be alarmed by: no fault, and no agent that falls silent.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.faults.is_empty() && self.setting.said.is_empty()
     }
 
     /// The kinds that it schedules.
@@ -219,6 +246,7 @@ mod tests {
             projects: 2,
             roles: 2,
             faults,
+            setting: Setting::default(),
             story: None,
             violates: None,
             expected: None,
@@ -260,6 +288,8 @@ mod tests {
         assert!(refusal(vec![fault(1, 1, Kind::StderrNull, Some(0), None)]).is_some());
         let git = fault(2, 9, Kind::StderrNull, None, Some(Victim::Git));
         assert!(refusal(vec![kill(1, 2), git]).is_some_and(|why| why.contains("first")));
+        let attended = Setting { attended: true, ..Setting::default() };
+        assert!(Schedule { setting: attended, ..schedule(vec![]) }.check().is_err(), "not in a live run");
         assert!(Schedule { version: 2, ..schedule(vec![]) }.check().is_err());
         assert!(Schedule { projects: 0, ..schedule(vec![]) }.check().is_err());
     }

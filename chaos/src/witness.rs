@@ -5,6 +5,7 @@
 use crate::sim::meter::Series;
 use crate::truth::Incarnation;
 use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::time::Timestamp;
 
 /// A fact with its moment, on the installation's timeline.
@@ -166,6 +167,29 @@ pub enum Fact {
     Injected {
         /// Its number in the schedule.
         id: u32,
+    },
+    /// A project was accepted with this rank: higher goes first.
+    Ranked {
+        /// Which.
+        project: ProjectId,
+        /// Its priority.
+        priority: i32,
+    },
+    /// A request of an operator was recorded, and its number answered.
+    Asked {
+        /// Its number.
+        request: i64,
+        /// About which project; none: about the fleet.
+        project: Option<ProjectId>,
+        /// What was asked for.
+        kind: RequestKind,
+    },
+    /// An agent wrote that it has no credit.
+    Spent {
+        /// Whose.
+        project: ProjectId,
+        /// Until when.
+        until: Timestamp,
     },
     /// No more faults: what was broken from outside is put right.
     Healed,

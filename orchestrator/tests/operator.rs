@@ -475,3 +475,39 @@ fn a_project_at_rest_is_still_at_rest_after_a_restart() {
     let read = story.core.store().load_fleet(Policy::default()).expect("readable");
     assert_eq!(read.project(ProjectId(1)).and_then(|project| project.reason), Some(SuspendReason::Operator));
 }
+
+/// `orch audit` counts as the breaker does: a window begins anew with a reset, and the probe that a resume lets through
+/// early is the breaker's.
+#[test]
+fn the_audit_knows_what_an_operator_may_give() {
+    let window = |story: &mut Story| {
+        let audited = story.core.store().audit(&Policy::default()).expect("readable");
+        audited.iter().find(|one| one.id == "S7.window").map(|one| one.violations)
+    };
+    let mut resumed = contained();
+    ask(&mut resumed, RequestKind::Resume);
+    resumed.run(SECOND * 5);
+    assert_eq!(recoveries(&resumed), 4, "the budget and the probe");
+    assert_eq!(window(&mut resumed), Some(0));
+    let mut reset = contained();
+    ask(&mut reset, RequestKind::BreakerReset);
+    reset.run(SECOND * 5);
+    reset.core.env().end_agent("developer", DEAD);
+    reset.run(SECOND * 2);
+    assert!(recoveries(&reset) > 3);
+    assert_eq!(window(&mut reset), Some(0));
+}
+
+/// An operator who lets it go on knows better than its agent when there is credit: an answer without an effect would
+/// be a lie.
+#[test]
+fn resume_of_a_project_without_credit_lets_it_go_on() {
+    let mut story = running();
+    story.core.env().report("developer", Span(0), Report::Credit(Some(3_600)));
+    story.run(SECOND);
+    assert_eq!(resting(&story), Some(SuspendReason::Credit));
+    ask(&mut story, RequestKind::Resume);
+    story.run(SECOND * 5);
+    assert_eq!(state(&story), Some(ProjectState::Running));
+    assert_eq!((refused(&story).len(), defects(&story)), (0, 0));
+}

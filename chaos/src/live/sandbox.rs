@@ -278,6 +278,7 @@ mod tests {
             projects: 2,
             roles: 2,
             faults: Vec::new(),
+            setting: crate::setting::Setting::default(),
             story: None,
             violates: None,
             expected: None,

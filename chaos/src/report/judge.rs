@@ -204,6 +204,7 @@ pub(super) mod tests {
             projects: 1,
             roles: 2,
             faults,
+            setting: crate::setting::Setting::default(),
             story: None,
             violates: None,
             expected: None,

@@ -181,6 +181,14 @@ fn words(fact: &Fact) -> String {
         Fact::Scraped { series } => format!("the metrics are read: {} series", series.len()),
         Fact::Acknowledged { incarnation } => format!("{} wrote that it has read its brief", agent(incarnation)),
         Fact::Injected { id } => format!("fault {id} takes effect"),
+        Fact::Ranked { project, priority } => format!("p{project} has priority {priority}"),
+        Fact::Asked { request, project, kind } => {
+            let what = project.map_or_else(|| "the fleet".to_owned(), |project| format!("p{project}"));
+            format!("an operator asks for {kind} of {what} (request {request})")
+        }
+        Fact::Spent { project, until } => {
+            format!("an agent of p{project} wrote that it is out of credit until {}", until.0)
+        }
         Fact::Healed => "no more faults; what was broken from outside is put right".to_owned(),
     }
 }

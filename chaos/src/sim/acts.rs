@@ -3,6 +3,7 @@
 use super::agent::Mood;
 use super::kernel::Program;
 use super::world::{Ev, World};
+use crate::setting::Wrote;
 use crate::witness::Fact;
 use orchestrator::domain::event::{Event, FileIs, Happened, Report, Source};
 use orchestrator::domain::id::ProcessId;
@@ -33,6 +34,10 @@ pub enum Act {
     ToolEnd,
     /// It answers a question whether it is there.
     Answer,
+    /// What it waited for has come: it goes on where it stood.
+    GoOn,
+    /// A record of an older agent of its role comes in.
+    Echo(Wrote),
 }
 
 /// A line on an agent's terminal.
@@ -95,6 +100,8 @@ impl World {
             Act::Answer => {
                 self.report(number, Report::Progress(Some("still here".to_owned())));
             }
+            Act::GoOn => self.goes_on(number),
+            Act::Echo(wrote) => self.echo(number, wrote),
         }
     }
 
@@ -176,7 +183,13 @@ impl World {
             self.plan(number, 500_000, Act::GiveUp);
             return;
         }
-        let whose = (agent.incarnation.project, agent.incarnation.role.clone());
+        self.works(number);
+    }
+
+    /// It has so much work left, and reports progress meanwhile.
+    pub(super) fn works(&mut self, number: usize) {
+        let incarnation = &self.agents[number].incarnation;
+        let whose = (incarnation.project, incarnation.role.clone());
         let (low, high) = self.manner.work_us;
         let drawn = self.temper.between(low, high);
         let left = *self.work.entry(whose).or_insert(drawn);

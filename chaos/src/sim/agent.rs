@@ -57,6 +57,8 @@ pub struct Agent {
     pub spins: bool,
     /// Whether a tool runs, silently and for long.
     pub tool: bool,
+    /// Whether it waits for a person.
+    pub asks: bool,
     /// Lines it has written.
     pub output: u64,
     /// Counts what it was told to do, so that what was planned before is not done any more.

@@ -2,6 +2,7 @@
 
 use super::bank::Bank;
 use crate::check::witnessed::SECRETS;
+use crate::setting::Place;
 use crate::truth::{Claims, ProjectRow};
 use orchestrator::domain::id::RoleName;
 use orchestrator::domain::limits::Policy;
@@ -35,7 +36,7 @@ fn row(row: orchestrator::store::ProjectRow) -> Option<ProjectRow> {
 }
 
 /// What a client asks for: the project of that number, with something in it that nobody may tell.
-pub(super) fn spec(project: u32, roles: u32) -> Spec {
+pub(super) fn spec(project: u32, roles: u32, place: Place) -> Spec {
     let role = |role: u32| RoleSpec {
         name: RoleName(format!("role-{role}")),
         command: vec!["agent".to_owned()],
@@ -50,8 +51,8 @@ pub(super) fn spec(project: u32, roles: u32) -> Spec {
         base_sha: "f00d".to_owned(),
         brief: format!("Build it. {}\n", SECRETS[2]).into(),
         key: Some(format!("key-{project}")),
-        priority: 0,
-        batch: None,
+        priority: place.priority,
+        batch: place.batch,
         roles: (0..roles).map(role).collect(),
         resources: Vec::new(),
     }

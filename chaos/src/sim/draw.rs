@@ -3,6 +3,7 @@
 //! A swarm: each seed draws which kinds it uses at all and how often, so that rare combinations come up that an even
 //! mixture would never show; one seed in eight has no faults. Three phases: faults, then a healed world, then quiet.
 
+use super::scene;
 use crate::fault::{Kind, Mode, Victim};
 use crate::schedule::{Params, Planned, Schedule, VERSION};
 use crate::seed::{Seed, Stream};
@@ -26,7 +27,7 @@ pub struct Request {
 /// Part of the run after the last fault, in per cent: the world is healed, and everything must come to its end.
 const QUIET_PERCENT: u64 = 40;
 /// The part of the run in which faults come, in per cent.
-const FAULTS_PERCENT: u64 = 30;
+pub(super) const FAULTS_PERCENT: u64 = 30;
 /// How long a seed plays unless told otherwise ...
 const DURATION_MS: u64 = 1_800_000;
 /// ... and how long one in so many does: past the hour after which a breaker half-opens.
@@ -78,6 +79,7 @@ pub fn draw(request: &Request) -> Schedule {
         projects,
         roles,
         faults: Vec::new(),
+        setting: scene::draw(request.seed, projects, roles, duration_ms),
         story: None,
         violates: None,
         expected: None,

@@ -370,6 +370,8 @@ impl World {
         }
         self.armed.clear();
         self.moods.clear();
+        self.late.clear();
+        self.answer_all();
         self.squatters.clear();
         self.witness(Fact::Healed);
     }

@@ -311,6 +311,7 @@ impl World {
             hung: None,
             spins: false,
             tool: false,
+            asks: false,
             output: 0,
             plan: 0,
             stderr: None,

@@ -6,7 +6,6 @@ use super::run::Sim;
 use super::world::Manner;
 use crate::check::{Checker, witnessed};
 use crate::schedule::Schedule;
-use orchestrator::domain::limits::Policy;
 use orchestrator::store::StoreError;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +28,7 @@ pub enum Planted {
 /// A schedule as it is replayed.
 #[must_use]
 pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
-    let max_active = schedule.projects.max(Policy::default().max_active);
-    let mut policy = Policy { max_active, ..Policy::default() };
+    let mut policy = schedule.policy();
     let scaled = |us: u64| us * (schedule.duration_ms / HALF_AN_HOUR_MS).max(1);
     match planted {
         Some(Planted::BreakerOffByPlusOne) => policy.breaker_max += 1,
@@ -64,7 +62,7 @@ pub struct How {
 /// # Errors
 /// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
 pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
-    let mut checkers = witnessed::all(schedule.faults.is_empty());
+    let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
     let judging = checkers.len();
     checkers.extend(how.onlookers);
     let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.planted) };

@@ -1,7 +1,6 @@
 //! One run: a schedule played in the simulated world, under every checker.
 
 use super::bank::Bank;
-use super::claims::spec;
 use super::cover::Cover;
 use super::faults::{Deed, Target, Undo};
 use super::gate::Gate;
@@ -36,6 +35,9 @@ pub(super) enum Do {
     Heal,
     Hit(Hit),
     Dies(usize),
+    Ask(usize),
+    Say(usize),
+    Round,
 }
 
 /// A run under way.
@@ -50,9 +52,11 @@ pub struct Sim {
     waiting: Vec<usize>,
     metered: Metered,
     pub(super) submitted: BTreeMap<u32, ProjectId>,
+    /// How often an operator asked something of each project after the healing.
+    pub(super) rounds: BTreeMap<ProjectId, u32>,
     told: Seq,
     /// Commits when the journal was last read; none if it is to be read whatever they are.
-    read_at: Option<u64>,
+    pub(super) read_at: Option<u64>,
     client: Stream,
     /// The fault that waits for the next commit.
     kill_after_commit: Option<u32>,
@@ -94,6 +98,7 @@ impl Sim {
             waiting: Vec::new(),
             metered: Metered::default(),
             submitted: BTreeMap::new(),
+            rounds: BTreeMap::new(),
             told: Seq(0),
             read_at: None,
             client: seed.stream("sim.client"),
@@ -117,13 +122,23 @@ impl Sim {
         self.at(1_000, Do::Start);
         let schedule = self.plan.schedule.clone();
         for project in 0..schedule.projects {
-            self.at(2_000 + u64::from(project) * 5_000, Do::Enqueue(project));
+            let at = schedule.setting.place(project).at_ms * 1_000;
+            self.at(at + 2_000 + u64::from(project) * 5_000, Do::Enqueue(project));
+        }
+        for (place, asked) in schedule.setting.asked.iter().enumerate() {
+            self.at(asked.at_ms * 1_000, Do::Ask(place));
+        }
+        for (place, said) in schedule.setting.said.iter().enumerate() {
+            self.at(said.at_ms * 1_000, Do::Say(place));
         }
         for (place, fault) in schedule.faults.iter().enumerate() {
             self.at(fault.at_ms * 1_000, Do::Fault(place));
         }
-        let heal = (schedule.duration_ms - schedule.control_ms) * 1_000;
+        let heal = self.healed_at();
         self.at(heal, Do::Heal);
+        if schedule.setting.attended {
+            self.at(heal + 1, Do::Round);
+        }
     }
 
     /// Plays it to its end.
@@ -282,6 +297,9 @@ impl Sim {
             Do::Hit(hit) => self.hit(hit),
             Do::Dies(life) => self.strike_down(life),
             Do::Resume(life) => self.resume(life),
+            Do::Ask(place) => self.ask(place),
+            Do::Say(place) => self.say(place),
+            Do::Round => self.round(),
             Do::Heal => {
                 self.waiting.clear();
                 self.unlock();
@@ -313,28 +331,6 @@ impl Sim {
         }
         let world = self.world.borrow();
         Now { at: world.now(), wall: WallTime(world.kernel.wall(world.at)), seed }
-    }
-
-    fn enqueue(&mut self, project: u32) {
-        let spec = spec(project, self.plan.schedule.roles);
-        let now = self.now();
-        // What a client commits passes no gate.
-        self.read_at = None;
-        match self.bank.client.enqueue(&spec, &now) {
-            Ok(accepted) => {
-                self.submitted.insert(project, accepted.id);
-                let roles = spec.roles.iter().map(|role| role.name.clone()).collect();
-                self.world.borrow_mut().witness(Fact::Accepted { project: accepted.id, roles });
-                let lives: Vec<usize> = self.hosts.iter().map(|host| host.life).collect();
-                let mut world = self.world.borrow_mut();
-                for life in lives {
-                    let after = world.takes(100, 2_000);
-                    let event = orchestrator::domain::event::Event::SpoolTouched;
-                    world.tell(life, after, orchestrator::domain::event::Source::Spool, event);
-                }
-            }
-            Err(error) => self.outcome.broke = Some(format!("enqueue: {error}")),
-        }
     }
 
     /// A fault's time has come; it may have to wait for an event of its project.

@@ -9,6 +9,8 @@
 //! bug, and would be the wrong thing to keep.
 
 use crate::schedule::{DURATION_MS_MIN, Planned, Schedule};
+use crate::setting::Setting;
+use orchestrator::domain::limits::Policy;
 use std::cmp::Reverse;
 
 /// An invariant by its number, such as `S4`.
@@ -63,6 +65,7 @@ pub fn shrink(
     loop {
         let before = search.best.clone();
         search.faults();
+        search.setting();
         search.projects();
         search.roles();
         search.waits();
@@ -84,7 +87,21 @@ fn size(schedule: &Schedule) -> impl Ord + use<> {
     let times: u64 = schedule.faults.iter().map(|fault| fault.at_ms).sum();
     let lasts: u64 = schedule.faults.iter().filter_map(|fault| fault.params.for_ms).sum();
     let counts = (schedule.faults.len(), schedule.projects, schedule.roles, waits, spans);
-    (counts, schedule.duration_ms, Reverse(schedule.control_ms), aims.sum::<u64>(), times, lasts)
+    let beside = beside(&schedule.setting);
+    (counts.0, beside, counts, schedule.duration_ms, Reverse(schedule.control_ms), aims.sum::<u64>(), times, lasts)
+}
+
+/// How much there is beside the faults.
+fn beside(setting: &Setting) -> usize {
+    let odd = |policy: &Policy| {
+        let (Ok(is), Ok(default)) = (serde_json::to_value(policy), serde_json::to_value(Policy::default())) else {
+            return 0;
+        };
+        let keys = is.as_object().into_iter().flatten();
+        1 + keys.filter(|(key, value)| default.get(key) != Some(value)).count()
+    };
+    let of_policy = setting.policy.as_ref().map_or(0, odd);
+    setting.asked.len() + setting.said.len() + setting.places.len() + of_policy + usize::from(setting.attended)
 }
 
 /// The faults in the order of their times, numbered from 1.
@@ -161,6 +178,38 @@ impl Search<'_> {
                 parts = parts_now * 2;
             }
         }
+    }
+
+    /// Less beside the faults: nothing, one of its parts less, one request or word less.
+    fn setting(&mut self) {
+        let parts: [fn(&mut Setting); 6] = [
+            |setting| *setting = Setting::default(),
+            |setting| setting.asked.clear(),
+            |setting| setting.said.clear(),
+            |setting| setting.places.clear(),
+            |setting| setting.policy = None,
+            |setting| setting.attended = false,
+        ];
+        for part in parts {
+            self.set(part);
+        }
+        for place in (0..self.best.setting.asked.len()).rev() {
+            self.set(|setting| {
+                setting.asked.remove(place);
+            });
+        }
+        for place in (0..self.best.setting.said.len()).rev() {
+            self.set(|setting| {
+                setting.said.remove(place);
+            });
+        }
+    }
+
+    /// Takes the best schedule with another setting.
+    fn set(&mut self, change: impl FnOnce(&mut Setting)) -> bool {
+        let mut candidate = self.best.clone();
+        change(&mut candidate.setting);
+        self.take(candidate)
     }
 
     /// One project less, whichever can be spared; then faults aimed at lower ones.

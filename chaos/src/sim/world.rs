@@ -13,6 +13,7 @@ use super::link::Life;
 use super::planted::BendRef;
 use super::tmux::{End, Server};
 use crate::seed::{Seed, Stream};
+use crate::setting::Wrote;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::event::{Event, Happened, Source};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
@@ -115,6 +116,8 @@ pub struct World {
     pub(super) grounds: BTreeMap<(ProjectId, RoleName), String>,
     /// How the next agents of a role will be.
     pub moods: BTreeMap<(ProjectId, RoleName), VecDeque<Mood>>,
+    /// What older agents of a role wrote, and comes in only once there is a newer one.
+    pub(super) late: BTreeMap<(ProjectId, RoleName), VecDeque<Wrote>>,
     /// How much of its work each role has left, in microseconds.
     pub work: BTreeMap<(ProjectId, RoleName), u64>,
     /// Records that no orchestrator has consumed.
@@ -194,6 +197,7 @@ impl World {
             grounds: BTreeMap::new(),
             by_process: BTreeMap::new(),
             moods: BTreeMap::new(),
+            late: BTreeMap::new(),
             work: BTreeMap::new(),
             spool: BTreeMap::new(),
             records: 0,
@@ -403,6 +407,7 @@ impl World {
         let slow = if self.agents[number].mood == Mood::Slow { 20_000_000 } else { 0 };
         let after = slow + self.temper.between(low, high) * self.slowness;
         self.after(after, Ev::Act { agent: number, plan: 0, act: Act::Boot });
+        self.echoes(number);
         number
     }
 

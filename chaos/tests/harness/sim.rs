@@ -64,6 +64,7 @@ fn hit(kind: Kind) -> Schedule {
         story: None,
         violates: None,
         expected: None,
+        setting: chaos::setting::Setting::default(),
     }
 }
 

@@ -91,9 +91,14 @@ fn rests(draft: &Draft<'_, '_>) -> bool {
 
 /// However the rest came to its end, what was told of credit is over with it.
 pub(super) fn tidy(draft: &mut Draft<'_, '_>) {
-    if !rests(draft) && draft.p.roles.iter().any(|role| role.vigil.credit_until.is_some()) {
-        for role in &mut draft.p.roles {
-            role.vigil.credit_until = None;
-        }
+    if !rests(draft) {
+        forget(draft);
+    }
+}
+
+/// Nobody is out of credit any more, whatever was told.
+pub(super) fn forget(draft: &mut Draft<'_, '_>) {
+    for role in &mut draft.p.roles {
+        role.vigil.credit_until = None;
     }
 }

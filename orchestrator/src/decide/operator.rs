@@ -1,6 +1,7 @@
 //! What an operator asks for. It is judged by the project as it stands now, not as it stood when it was asked.
 
 use super::advance;
+use super::credit;
 use super::draft::Draft;
 use super::fault;
 use super::slot;
@@ -27,7 +28,11 @@ pub(super) fn requested(draft: &mut Draft<'_, '_>, asked: Request) {
             draft.p.breaker.retry_at = Some(draft.at());
             slot::ask(draft);
         }
-        RequestKind::Resume => slot::ask(draft),
+        RequestKind::Resume => {
+            // The operator knows better than the agent when there is credit; if there is none, it will say so again.
+            credit::forget(draft);
+            slot::ask(draft);
+        }
         RequestKind::BreakerReset => {
             clean_breaker(draft);
             if draft.p.state() == ProjectState::Suspended && draft.p.reason == Some(SuspendReason::Breaker) {

@@ -105,9 +105,14 @@ const QUERIES: &[(&str, &str, &str)] = &[
     (
         "S7.window",
         "no sliding window holds more recoveries of a project than the budget",
-        "SELECT count(*) FROM attempt a WHERE :max <
+        // An operator's reset of the breaker, or retry, begins the window anew; a probe is bounded by the breaker.
+        "SELECT count(*) FROM attempt a WHERE a.probe = 0 AND :max <
              (SELECT count(*) FROM attempt b
-               WHERE b.project_id = a.project_id AND b.seq <= a.seq AND b.at_us > a.at_us - :window)",
+               WHERE b.project_id = a.project_id AND b.seq <= a.seq AND b.at_us > a.at_us - :window
+                 AND NOT EXISTS (SELECT 1 FROM event e
+                                  WHERE e.project_id = a.project_id AND e.seq BETWEEN b.seq AND a.seq
+                                    AND e.event = 'operator_asked'
+                                    AND json_extract(e.body, '$.kind') IN ('retry', 'breaker_reset')))",
     ),
     (
         "S7.attempts",

@@ -1,8 +1,10 @@
 //! L5: what is broken for good in one project stops no other.
 
+use super::follow::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId};
+use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::state::{ProjectState, SuspendReason};
 use orchestrator::domain::time::{Span, Timestamp};
@@ -14,6 +16,7 @@ const WITHIN: Span = Span::from_secs(300);
 /// The checker of L5.
 #[derive(Debug, Default)]
 pub(super) struct Apart {
+    slots: Slots,
     accepted: BTreeSet<ProjectId>,
     /// Those to which something happened.
     hurt: BTreeSet<ProjectId>,
@@ -44,7 +47,7 @@ impl Checker for Apart {
             if !self.done.contains(process) {
                 self.hurt.insert(incarnation.project);
             }
-        } else if let Fact::Hangs { incarnation } = &told.fact {
+        } else if let Fact::Hangs { incarnation } | Fact::GaveUp { incarnation } = &told.fact {
             self.hurt.insert(incarnation.project);
         } else if let Fact::Unfit { project, .. } = &told.fact {
             self.hurt.insert(*project);
@@ -54,6 +57,7 @@ impl Checker for Apart {
     }
 
     fn observe(&mut self, entry: &Entry) {
+        self.slots.follow(entry);
         let Some(project) = entry.signal.project_id else { return };
         let what = &entry.signal.what;
         if matches!(what, What::SubprocessFailed { .. } | What::OperationFailed { .. } | What::OperatorAsked { .. }) {
@@ -65,12 +69,13 @@ impl Checker for Apart {
 
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
         let healed = self.healed.is_some_and(|healed| evidence.truth.ended_at.since(healed) > WITHIN);
+        let stopped = self.slots.is_stopped(evidence.truth.ended_at);
         for project in self.accepted.difference(&self.hurt) {
             let (state, reason) = self.states.get(project).copied().unwrap_or((ProjectState::Queued, None));
-            let stopped = match state {
+            let is_stopped = match state {
                 ProjectState::Failed => true,
                 ProjectState::Suspended => reason == Some(SuspendReason::Breaker),
-                ProjectState::Queued => healed && !self.others_work(*project),
+                ProjectState::Queued => healed && !stopped && !self.others_work(*project),
                 ProjectState::Provisioning
                 | ProjectState::Launching
                 | ProjectState::Briefing
@@ -79,7 +84,7 @@ impl Checker for Apart {
                 | ProjectState::Completed
                 | ProjectState::Cancelled => false,
             };
-            self.tally.check(!stopped, || format!("project {project} is {state}, and nothing ever happened to it"));
+            self.tally.check(!is_stopped, || format!("project {project} is {state}, and nothing ever happened to it"));
         }
         self.tally.held(u64::from(!evidence.truth.submitted.is_empty()));
         self.tally.verdict("no project was submitted")
@@ -87,6 +92,11 @@ impl Checker for Apart {
 }
 
 impl Apart {
+    /// Under the policy of the installation.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { slots: Slots::under(policy), ..Self::default() }
+    }
+
     /// Whether anyone else is being worked on: then a queued one waits for its turn.
     fn others_work(&self, project: ProjectId) -> bool {
         let mut others = self.states.iter().filter(|(other, _)| **other != project);

@@ -4,6 +4,7 @@
 //! as it happens and remember only what is open. Their cost does not grow with the length of the run.
 
 mod alive;
+mod answered;
 mod apart;
 mod attention;
 mod audited;
@@ -12,9 +13,11 @@ mod cleared;
 mod counted;
 mod dated;
 mod discreet;
+mod follow;
 mod founded;
 mod intended;
 mod kept;
+mod masked;
 mod named;
 mod noticed;
 #[cfg(test)]
@@ -22,6 +25,8 @@ mod past;
 mod reopened;
 mod resting;
 mod settled;
+mod slots;
+mod turns;
 mod unique;
 mod verified;
 
@@ -46,11 +51,11 @@ pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
         Box::<conservation::Conservation>::default(),
         Box::<legality::Legality>::default(),
         Box::<intended::Known>::default(),
-        Box::<alive::Alive>::default(),
+        Box::new(alive::Alive::under(policy.clone())),
         Box::<verified::Verified>::default(),
         Box::<unique::Unique>::default(),
         Box::new(budget::Budget::under(policy.clone())),
-        Box::new(kept::Kept::under(policy)),
+        Box::new(kept::Kept::under(policy.clone())),
         Box::<errors::Errors>::default(),
         Box::<absorbing::Absorbing>::default(),
         Box::<counted::Counted>::default(),
@@ -58,13 +63,17 @@ pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
         Box::<intended::Intended>::default(),
         Box::<cleared::Cleared>::default(),
         Box::<discreet::Discreet>::default(),
+        Box::new(slots::Seats::under(policy.clone())),
+        Box::new(turns::Turns::under(policy.clone())),
+        Box::<answered::Answered>::default(),
         Box::<noticed::Noticed>::default(),
         Box::new(founded::Founded::new(fault_free)),
         Box::<named::Named>::default(),
-        Box::<settled::Settled>::default(),
+        Box::<masked::Masked>::default(),
+        Box::new(settled::Settled::under(policy.clone())),
         Box::<bounded::Bounded>::default(),
-        Box::<reopened::Reopened>::default(),
-        Box::<apart::Apart>::default(),
+        Box::new(reopened::Reopened::under(policy.clone())),
+        Box::new(apart::Apart::under(policy)),
         Box::<resting::Resting>::default(),
         Box::<audited::Audited>::default(),
     ]

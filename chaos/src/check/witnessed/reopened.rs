@@ -17,17 +17,23 @@ const GRACE: Span = Span::from_secs(60);
 /// The checker of L4.
 #[derive(Debug, Default)]
 pub(super) struct Reopened {
+    policy: Policy,
     open: BTreeMap<ProjectId, Timestamp>,
     attention: Attention,
     tally: Tally,
 }
 
 impl Reopened {
+    /// Under the policy of the installation.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     fn expire(&mut self, at: Timestamp) {
         if !self.attention.is_free() {
             return;
         }
-        let window = Policy::default().breaker_window();
+        let window = self.policy.breaker_window();
         let late = |since: Timestamp| self.attention.counted(since + window, at) > GRACE;
         let late: Vec<_> = self.open.iter().filter(|(_, since)| late(**since)).map(|(id, at)| (*id, *at)).collect();
         for (project, since) in late {

@@ -53,6 +53,8 @@ impl Checker for Resting {
             | Fact::Acknowledged { incarnation }
             | Fact::Hangs { incarnation } => Some(incarnation.project),
             Fact::Unfit { project, .. } | Fact::Fit { project, .. } | Fact::ChildGone { project, .. } => Some(*project),
+            Fact::Ranked { project, .. } | Fact::Spent { project, .. } => Some(*project),
+            Fact::Asked { project, .. } => *project,
             Fact::Healed => {
                 self.healed = Some(told.at);
                 None

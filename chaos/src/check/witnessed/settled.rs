@@ -1,9 +1,11 @@
 //! L1 and L2: once the world is healed, everything comes to its end, or it can be said why not.
 
+use super::follow::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::truth::Incarnation;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
+use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::state::{ProjectState, SuspendReason};
 use orchestrator::domain::time::{Span, Timestamp};
@@ -18,6 +20,8 @@ struct Followed {
     reason: Option<SuspendReason>,
     since: Timestamp,
     last: &'static str,
+    /// Until when an agent said that it has no credit.
+    spent: Option<Timestamp>,
     agents: BTreeMap<RoleName, (ProcessId, Incarnation, Doing)>,
     roles: usize,
 }
@@ -34,30 +38,53 @@ enum Doing {
 pub(super) struct Settled {
     projects: BTreeMap<ProjectId, Followed>,
     healed: Option<Timestamp>,
+    slots: Slots,
     tally: Tally,
 }
 
-/// Why it is right that a project is where it is; none if it is not right.
-fn explanation(followed: &Followed, ended: Timestamp, healed: Timestamp) -> Option<&'static str> {
-    let doing = |what: Doing| followed.agents.values().filter(|(_, _, is)| *is == what).count();
-    let young = ended.since(followed.since.max(healed)) <= WITHIN;
-    match followed.state? {
-        ProjectState::Completed | ProjectState::Failed | ProjectState::Cancelled => Some("it is over"),
-        ProjectState::Suspended => match followed.reason? {
-            SuspendReason::Breaker => Some("its breaker is open"),
-            SuspendReason::Credit | SuspendReason::Operator => Some("it rests as it was told to"),
-            SuspendReason::NeedsOperator => None,
-        },
-        ProjectState::Running if doing(Doing::Hangs) > 0 => Some("an agent hangs, which takes its time to be judged"),
-        ProjectState::Running if doing(Doing::Works) > 0 && followed.agents.len() == followed.roles => {
-            Some("its agents work")
+impl Settled {
+    /// Under the policy of the installation.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { slots: Slots::under(policy), ..Self::default() }
+    }
+
+    /// Why it is right that a project is where it is; none if it is not right.
+    fn explanation(&self, id: ProjectId, ended: Timestamp, healed: Timestamp) -> Option<&'static str> {
+        let followed = self.projects.get(&id)?;
+        let doing = |what: Doing| followed.agents.values().filter(|(_, _, is)| *is == what).count();
+        let young = |since: Timestamp| ended.since(followed.since.max(healed).max(since)) <= WITHIN;
+        let waits = self.slots.is_full().then_some("every slot is taken");
+        match followed.state? {
+            ProjectState::Completed | ProjectState::Failed | ProjectState::Cancelled => Some("it is over"),
+            ProjectState::Suspended if self.slots.awaiting().contains(&id) => {
+                waits.or_else(|| young(self.slots.free_since()).then_some("it is about to go on"))
+            }
+            ProjectState::Suspended => match followed.reason? {
+                SuspendReason::Breaker => Some("its breaker is open"),
+                SuspendReason::Operator => Some("it rests as it was told to"),
+                SuspendReason::Credit => {
+                    followed.spent.filter(|until| young(*until)).map(|_| "it rests until there is credit")
+                }
+                SuspendReason::NeedsOperator => None,
+            },
+            ProjectState::Queued => {
+                let stopped =
+                    self.slots.is_stopped(ended).then_some("too many breakers are open for the queue to go on");
+                let soon = || young(self.slots.free_since()).then_some("it is on its way");
+                waits.or(stopped).or_else(soon)
+            }
+            ProjectState::Running if doing(Doing::Hangs) > 0 => {
+                Some("an agent hangs, which takes its time to be judged")
+            }
+            ProjectState::Running if doing(Doing::Works) > 0 && followed.agents.len() == followed.roles => {
+                Some("its agents work")
+            }
+            ProjectState::Provisioning
+            | ProjectState::Launching
+            | ProjectState::Briefing
+            | ProjectState::Running
+            | ProjectState::Recovering => young(Timestamp(0)).then_some("it is on its way"),
         }
-        ProjectState::Queued
-        | ProjectState::Provisioning
-        | ProjectState::Launching
-        | ProjectState::Briefing
-        | ProjectState::Running
-        | ProjectState::Recovering => young.then_some("it is on its way"),
     }
 }
 
@@ -77,6 +104,9 @@ impl Checker for Settled {
             followed.state.get_or_insert(ProjectState::Queued);
         } else if told.fact == Fact::Healed {
             self.healed = Some(told.at);
+        } else if let Fact::Spent { project, until } = told.fact {
+            let followed = self.projects.entry(project).or_default();
+            followed.spent = followed.spent.max(Some(until));
         } else if let Fact::AgentBorn { incarnation, process } = &told.fact {
             let followed = self.projects.entry(incarnation.project).or_default();
             followed.agents.insert(incarnation.role.clone(), (*process, incarnation.clone(), Doing::Works));
@@ -101,6 +131,7 @@ impl Checker for Settled {
     }
 
     fn observe(&mut self, entry: &Entry) {
+        self.slots.follow(entry);
         let Some(project) = entry.signal.project_id else { return };
         let followed = self.projects.entry(project).or_default();
         followed.last = orchestrator::telemetry::text::name(&entry.signal.what);
@@ -116,7 +147,7 @@ impl Checker for Settled {
             return self.tally.verdict("the world was never healed");
         };
         for (project, followed) in &self.projects {
-            let right = explanation(followed, ended, healed).is_some();
+            let right = self.explanation(*project, ended, healed).is_some();
             self.tally.check(right, || {
                 let state = followed.state.map_or("nowhere", ProjectState::name);
                 let (since, last) = (followed.since.as_millis(), followed.last);
@@ -147,6 +178,30 @@ mod tests {
         let done = healed().born(1, 1, 7).fact(Fact::Done { incarnation: whose(1, 1) });
         assert_eq!(is(&done.at(900)), Is::Fail, "its agent is done, and nobody takes note");
         assert_eq!(is(&Past::new().running()), Is::Unknown, "never healed");
+    }
+
+    #[test]
+    fn a_rest_for_credit_has_an_end_and_a_queue_its_turns() {
+        let rests = |until: u64| {
+            let past = Past::new().running().fact(Fact::Healed);
+            past.fact(Fact::Spent { project: ProjectId(1), until: Timestamp(until * 1_000_000) }).tell(
+                What::ProjectMoved {
+                    from: ProjectState::Running,
+                    to: ProjectState::Suspended,
+                    cause: None,
+                    reason: Some(SuspendReason::Credit),
+                    after: Span(0),
+                },
+            )
+        };
+        assert_eq!(is(&rests(800).at(900)), Is::Pass);
+        assert_eq!(is(&rests(100).at(900)), Is::Fail, "there is credit since long");
+        let second = || Fact::Accepted { project: ProjectId(2), roles: vec![RoleName("role-0".to_owned())] };
+        let works = || Past::new().running().born(1, 1, 7).fact(Fact::Healed);
+        let queued = || works().fact(second()).told(|story| story.enqueued(2));
+        let one = || Settled::under(Policy { max_active: 1, ..Policy::default() });
+        assert_eq!(queued().at(900).is(one()), Is::Pass, "the slot is taken");
+        assert_eq!(queued().at(900).is(Settled::default()), Is::Fail, "there are others");
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn play(sweep: &Sweep, point: &Point, stop: &Stop) -> Result<Result<String, Odd>
         projects: 1,
         roles: 1,
         faults: Vec::new(),
+        setting: crate::setting::Setting::default(),
         story: None,
         violates: None,
         expected: None,

@@ -144,6 +144,7 @@ pub fn run_soak(soak: &Soak, stop: &Stop, tell: &(dyn Fn(SoakStep) + Sync)) -> R
         projects: soak.projects,
         roles: soak.roles,
         faults: Vec::new(),
+        setting: crate::setting::Setting::default(),
         story: None,
         violates: None,
         expected: None,

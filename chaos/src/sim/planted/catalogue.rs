@@ -302,6 +302,46 @@ pub static ALL: &[Bug] = &[
         ..HALF_HOUR
     },
     Bug {
+        name: "one_slot_too_many",
+        what: "one project more is at work than there are slots",
+        intended: "S16",
+        projects: Some(6),
+        plant: |_| shared(Lax(|policy| policy.max_active += 1)),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "priority_forgotten",
+        what: "the queue goes by the order of acceptance alone",
+        intended: "S17",
+        projects: Some(6),
+        plant: |_| {
+            let first = include_str!("sql/priority_forgotten.sql");
+            shared(Sql { first, ..Sql::default() })
+        },
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "requests_taken_again",
+        what: "a start takes every request once more",
+        intended: "S18",
+        kinds: STOPS,
+        plant: |_| {
+            let later = include_str!("sql/requests_taken_again.sql");
+            shared(Sql { later, ..Sql::default() })
+        },
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "request_forgotten",
+        what: "every third request is thrown away",
+        intended: "S18",
+        plant: |_| {
+            let first = include_str!("sql/request_forgotten.sql");
+            shared(Sql { first, ..Sql::default() })
+        },
+        ..HALF_HOUR
+    },
+    Bug {
         name: "ten_minute_polling",
         what: "nothing but a look every ten minutes",
         from: From::Incident,
@@ -380,6 +420,14 @@ pub static ALL: &[Bug] = &[
         kinds: KILLS,
         plant: |_| shared(Tells::by(tales::twice_dead)),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "masked_is_missed",
+        what: "what was spoiled while its session was down is not looked at when it is made anew",
+        intended: "D4",
+        kinds: &[Kind::ClaudeMdDelete, Kind::ClaudeMdTruncate, Kind::SessionKill, Kind::PaneKill],
+        plant: |_| shared(Warns::of_the_masked()),
+        ..REFERENCE
     },
     Bug {
         name: "effect_forgotten",

@@ -7,7 +7,6 @@ use crate::seed::Seed;
 use crate::sim::draw::{self, Request};
 use crate::sim::{Manner, Outcome, Plan, Sim};
 use crate::witness::Witnessed;
-use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::Entry;
 use serde::Serialize;
 use std::cell::Cell;
@@ -88,9 +87,9 @@ impl Checker for Fingerprint {
 
 fn plan(schedule: Schedule) -> Plan {
     Plan {
+        policy: schedule.policy(),
         schedule,
         manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },
-        policy: Policy::default(),
         blows: Vec::new(),
         crashes: BTreeMap::new(),
         record_points: false,
@@ -106,7 +105,7 @@ fn schedule(bug: &Bug, seed: u64) -> Schedule {
 
 fn play(schedule: &Schedule, bend: Option<BendRef>) -> (Outcome, u64) {
     let hash = Rc::new(Cell::new(0xcbf2_9ce4_8422_2325));
-    let mut checkers = witnessed::all(schedule.faults.is_empty());
+    let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
     checkers.push(Box::new(Fingerprint { hash: Rc::clone(&hash) }));
     let outcome = match Sim::bent(plan(schedule.clone()), bend) {
         Ok(sim) => sim.play(checkers),
@@ -247,7 +246,7 @@ pub(super) fn play_with(
     change: impl Fn(Vec<Box<dyn Checker>>) -> Vec<Box<dyn Checker>>,
 ) -> Outcome {
     let schedule = schedule(bug, seed);
-    let checkers = change(witnessed::all(schedule.faults.is_empty()));
+    let checkers = change(witnessed::under(schedule.is_calm(), schedule.policy()));
     match Sim::bent(plan(schedule.clone()), Some((bug.plant)(&schedule))) {
         Ok(sim) => sim.play(checkers),
         Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },

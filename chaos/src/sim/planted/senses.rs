@@ -8,6 +8,7 @@ use orchestrator::domain::event::{Event, Fact as Done, FileIs, Happened, Report,
 use orchestrator::domain::failure::Failure;
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::project::Project;
+use orchestrator::domain::state::ProjectState;
 use orchestrator::domain::time::{Now, Span, Timestamp};
 use orchestrator::env::SpoolItem;
 use std::collections::BTreeMap;
@@ -251,11 +252,20 @@ impl Bend for AllForOne {
 #[derive(Default)]
 pub(super) struct Warns {
     known: Known,
+    masked: bool,
 }
 
 impl Warns {
+    /// Only of what is looked at before a launch.
+    pub(super) fn of_the_masked() -> Self {
+        Self { masked: true, ..Self::default() }
+    }
+
     fn gloss(&self, id: ProjectId, roles: &mut [RoleFound]) {
         let Some(project) = self.known.project(id) else { return };
+        if self.masked && project.state() != ProjectState::Provisioning {
+            return;
+        }
         for found in roles {
             let Some(pin) = project.role(&found.role).and_then(|role| role.claude_md.clone()) else { continue };
             for file in found.files.iter_mut().filter(|file| file.path == "CLAUDE.md") {

@@ -153,6 +153,7 @@ fn plan(scenario: Scenario) -> Plan {
             projects: 0,
             roles: ROLES,
             faults: situations(),
+            setting: crate::setting::Setting::default(),
             story: None,
             violates: None,
             expected: None,

@@ -268,7 +268,7 @@ impl Sim {
                 let at = self.world.borrow().at;
                 let next = (0..).zip(&self.script.comes).find(|(_, comes)| **comes > at);
                 let Some((project, _)) = next else { return };
-                let spec = spec(project, self.plan.schedule.roles);
+                let spec = spec(project, self.plan.schedule.roles, crate::setting::Place::default());
                 let now = self.now();
                 // Its answer reaches nobody, whatever it is.
                 drop(self.bank.connect(&self.gate).and_then(|mut store| store.enqueue(&spec, &now)));

@@ -38,6 +38,7 @@ fn schedule(faults: Vec<Planned>) -> Schedule {
         projects: 2,
         roles: 2,
         faults,
+        setting: chaos::setting::Setting::default(),
         story: None,
         violates: None,
         expected: None,
