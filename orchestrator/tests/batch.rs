@@ -1,6 +1,7 @@
 //! Many projects at once: never more than `max_active`, never fewer than could be, in the promised order.
 
 use crate::scripted::{Story, spec};
+use orchestrator::domain::breaker::BreakerState;
 use orchestrator::domain::event::{Event, PaneEnd, Report, Source};
 use orchestrator::domain::id::ProjectId;
 use orchestrator::domain::limits::Policy;
@@ -157,6 +158,31 @@ fn whoever_goes_on_waits_for_a_slot_and_goes_first() {
     story.run(SECOND * 2);
     assert_eq!((state(&story, 1), state(&story, 2)), (Some(ProjectState::Running), Some(ProjectState::Queued)));
     assert_eq!(replay(&story).0.iter().map(|(active, _)| *active).max(), Some(1));
+}
+
+#[test]
+fn a_rest_between_does_not_lead_around_an_open_breaker() {
+    let mut story = Story::begin_with(&one(1, 0, "a"), policy(1));
+    story.run(SECOND);
+    for _ in 0..4 {
+        story.core.env().end_agent("r1", DEAD);
+        story.run(SECOND * 2);
+    }
+    let breaker = |story: &Story| story.core.fleet().project(ProjectId(1)).map(|project| project.breaker.state);
+    assert_eq!(breaker(&story), Some(BreakerState::Open));
+    story.enqueue(&one(2, 0, "a"));
+    story.run(SECOND);
+    for kind in [RequestKind::Resume, RequestKind::Suspend, RequestKind::Resume] {
+        ask(&mut story, 1, kind);
+        story.run(SECOND);
+    }
+    assert_eq!((state(&story, 1), breaker(&story)), (Some(ProjectState::Suspended), Some(BreakerState::Open)));
+    story.core.env().report("r2", SECOND, Report::Done(None));
+    story.run(SECOND * 60);
+    assert_eq!(count(&story, |what| matches!(what, What::RecoveryStarted { probe: true, .. })), 1);
+    assert_eq!((state(&story, 1), breaker(&story)), (Some(ProjectState::Running), Some(BreakerState::Closed)));
+    let half_opened = |what: &What| matches!(what, What::BreakerMoved { to: BreakerState::HalfOpen, .. });
+    assert_eq!(count(&story, half_opened), 1);
 }
 
 #[test]

@@ -76,7 +76,9 @@ impl Budget {
         let window = policy.breaker_window();
         let counted = followed.attempts.iter().filter(|made| entry.at.since(**made) < window).count();
         let wrong = match (followed.breaker, to) {
-            (BreakerState::Closed, BreakerState::Open) if counted != policy.breaker_max as usize => {
+            // More than the budget are there only where a probe was let through before its time and closed it: none
+            // beyond it was begun while it was closed, which is looked at there.
+            (BreakerState::Closed, BreakerState::Open) if counted < policy.breaker_max as usize => {
                 Some(format!("opened after {counted} recoveries"))
             }
             (BreakerState::Open, BreakerState::HalfOpen) => {
@@ -189,6 +191,16 @@ mod tests {
         let open = || three().refused(1).at(3_700_000).breaker(1, BreakerState::Open, BreakerState::HalfOpen);
         assert_eq!(judge_story(Budget::default(), &open().tell(1, probe())).is, Is::Pass);
         assert_eq!(judge_story(Budget::default(), &open().tell(1, probe()).tell(1, probe())).is, Is::Fail);
+    }
+
+    #[test]
+    fn a_probe_let_through_early_leaves_a_budget_that_is_spent() {
+        let cause = orchestrator::domain::failure::FailureKind::SessionDied;
+        let probe = What::RecoveryStarted { attempt: 4, max_attempts: 3, cause, probe: true };
+        let (open, half, closed) = (BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed);
+        let resumed = three().refused(1).at(5_000).asked(1, RequestKind::Resume).breaker(1, open, half);
+        let again = resumed.tell(1, probe).breaker(1, half, closed).at(6_000);
+        assert_eq!(judge_story(Budget::default(), &again.refused(1)).is, Is::Pass);
     }
 
     fn is(story: &Story) -> Is {

@@ -24,7 +24,8 @@ pub(super) fn requested(draft: &mut Draft<'_, '_>, asked: Request) {
         RequestKind::Retry => retry(draft),
         RequestKind::Cancel => cancel(draft),
         RequestKind::Suspend => suspend(draft),
-        RequestKind::Resume if draft.p.reason == Some(SuspendReason::Breaker) => {
+        // Also of one that the operator had made to rest while it waited for its probe.
+        RequestKind::Resume if draft.p.breaker.state == BreakerState::Open => {
             draft.p.breaker.retry_at = Some(draft.at());
             slot::ask(draft);
         }

@@ -28,8 +28,13 @@ pub(super) fn ask(draft: &mut Draft<'_, '_>) {
 /// The slot is given.
 pub(super) fn given(draft: &mut Draft<'_, '_>) {
     draft.p.due_back = None;
+    // Whatever it rested for at last: behind an open breaker there is no way on but the probe (G8).
+    if draft.p.breaker.state == BreakerState::Open {
+        draft.p.reason = Some(SuspendReason::Breaker);
+        fault::probe(draft);
+        return;
+    }
     match draft.p.reason {
-        Some(SuspendReason::Breaker) if draft.p.breaker.state == BreakerState::Open => fault::probe(draft),
         Some(SuspendReason::Credit) => credit::go_on(draft),
         Some(SuspendReason::NeedsOperator) => sight::go_on(draft),
         Some(SuspendReason::Breaker | SuspendReason::Operator) | None => operator::go_on(draft),
