@@ -6,16 +6,19 @@ use super::replay::onlookers;
 use super::run::{failed, listen};
 use crate::fault::Kind;
 use crate::live::{Finished, STOP_FILE, Stop};
-use crate::report::{self, Beside, Keeper, Kept, Report, Wall, campaign_report, fault_line, render, tried};
+use crate::report::{self, Beside, Keeper, Kept, Report, Teller, Wall, campaign_report, fault_line, render, tried};
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
+use crate::sim::draw;
+use crate::sim::gate_process::{self, Players};
 use crate::sim::replay::{self, How};
-use crate::sim::{draw, gate_process};
 use crate::truth::Injection;
 use clap::Args;
 use jiff::tz::TimeZone;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -227,30 +230,34 @@ fn fingerprints(campaign: &Campaign) -> Exit {
 /// Each seed twice in this process and once in a fresh one whose surroundings are others.
 fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let began = Instant::now();
-    let mut here = std::collections::BTreeMap::new();
-    let mut differing = Vec::new();
-    campaign.play(|first| {
-        let second = campaign.one(first.seed);
-        if let Some(why) = gate_process::differs(&first, &second) {
-            differing.push(format!("seed {}: twice in one process: {why}", first.seed));
-        }
-        here.insert(first.seed, gate_process::print_of(&first));
-        true
-    });
-    let mut args: Vec<String> = ["run", "--mode", "sim", "--fingerprint"].map(ToOwned::to_owned).to_vec();
-    args.push(format!("--seeds={}..{}", campaign.seeds.start, campaign.seeds.end));
+    let mut args: Vec<String> = ["run", "--mode", "sim"].map(ToOwned::to_owned).to_vec();
     args.extend(campaign.duration_ms.map(|ms| format!("--duration={ms}ms")));
     args.extend(campaign.projects.map(|projects| format!("--projects={projects}")));
     args.extend(campaign.roles.map(|roles| format!("--roles={roles}")));
     args.extend(asked.faults.iter().map(|(kind, _)| format!("--fault={kind}")));
-    match gate_process::elsewhere(&args) {
-        Ok(there) => {
-            let all = here.iter().filter(|(seed, print)| there.get(*seed) != Some(*print));
-            differing.extend(all.map(|(seed, _)| format!("seed {seed}: another one in a fresh process")));
-        }
+    let with = |more: &[String]| args.iter().chain(more).cloned().collect::<Vec<_>>();
+    let seeds = format!("--seeds={}..{}", campaign.seeds.start, campaign.seeds.end);
+    let players = Players {
+        one: |seed| campaign.one(seed),
+        elsewhere: || gate_process::elsewhere(&with(&["--fingerprint".to_owned(), seeds])),
+        told: |seed: u64, fresh: bool| {
+            if fresh {
+                let said = gate_process::said_elsewhere(&with(&["--events".to_owned(), format!("--seed={seed}")]))?;
+                return Ok(said.into_iter().filter(|line| line.starts_with(' ')).collect());
+            }
+            let lines = Rc::new(RefCell::new(Vec::new()));
+            let kept = Rc::clone(&lines);
+            let schedule = campaign.schedule(seed);
+            let teller = Teller::new(&schedule, move |line: &str| kept.borrow_mut().push(line.to_owned()));
+            replay::play(&schedule, How { onlookers: vec![Box::new(teller)], ..How::default() })?;
+            Ok(lines.take())
+        },
+    };
+    let differing = match gate_process::gate(campaign, players) {
+        Ok(differing) => differing,
         Err(why) => return failed(Exit::Unexpected, &why),
-    }
-    let (seeds, took) = (here.len(), began.elapsed().as_secs_f64());
+    };
+    let (seeds, took) = (campaign.seeds.end - campaign.seeds.start, began.elapsed().as_secs_f64());
     for line in differing.iter().take(20) {
         error(line);
     }

@@ -213,7 +213,12 @@ impl Campaign {
     }
 
     /// Plays every seed and hands each on in the order of their numbers, until `told` says that it is enough.
-    pub fn play(&self, mut told: impl FnMut(Played) -> bool) {
+    pub fn play(&self, told: impl FnMut(Played) -> bool) {
+        self.play_by(|seed| self.one(seed), told);
+    }
+
+    /// Like [`Self::play`], with somebody else playing each seed.
+    pub(super) fn play_by(&self, one: impl Fn(u64) -> Played + Sync, mut told: impl FnMut(Played) -> bool) {
         let next = AtomicU64::new(self.seeds.start);
         let enough = AtomicBool::new(false);
         let (sender, receiver) = mpsc::channel();
@@ -230,7 +235,7 @@ impl Campaign {
                         if enough.load(Ordering::Relaxed) {
                             break;
                         }
-                        if sender.send(self.one(seed)).is_err() {
+                        if sender.send(one(seed)).is_err() {
                             break;
                         }
                     }

@@ -1,6 +1,6 @@
 //! The determinism gate: the same seed must give the same bytes, here and elsewhere.
 
-use super::campaign::Played;
+use super::campaign::{Campaign, Played};
 use crate::seed::fnv1a;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,9 +18,8 @@ pub fn print_of(played: &Played) -> u64 {
     }
 }
 
-/// Where two runs of one seed part; none if they are equal.
-#[must_use]
-pub fn differs(first: &Played, second: &Played) -> Option<String> {
+/// Where two runs of one seed part, as the place of the first event that differs; none if they are equal.
+fn differs(first: &Played, second: &Played) -> Option<String> {
     let (Ok(first), Ok(second)) = (&first.came, &second.came) else {
         let same = first.came.as_ref().err() == second.came.as_ref().err();
         return (!same).then(|| "one panicked and the other did not, or otherwise".to_owned());
@@ -33,11 +32,86 @@ pub fn differs(first: &Played, second: &Played) -> Option<String> {
     Some(format!("event {place} is another one, of {} and {}", first.fingerprint.len(), second.fingerprint.len()))
 }
 
-/// Plays the same in a fresh process whose environment, time zone and working directory are others.
+/// Who plays: here, once more here, and in a fresh process.
+pub struct Players<One, Elsewhere, Told> {
+    /// Plays a seed in this process.
+    pub one: One,
+    /// The fingerprints of all seeds from a fresh process.
+    pub elsewhere: Elsewhere,
+    /// Tells a seed's run line by line: in this process, or (`true`) in a fresh one.
+    pub told: Told,
+}
+
+/// Each seed twice in this process and once in a fresh one: what differs, a line each with the first event of two more
+/// runs that does. Nothing, if the same seed gave the same bytes.
+///
+/// # Errors
+/// If the fresh process could not be had.
+pub fn gate<One, Elsewhere, Told>(
+    campaign: &Campaign,
+    players: Players<One, Elsewhere, Told>,
+) -> Result<Vec<String>, String>
+where
+    One: Fn(u64) -> Played + Sync,
+    Elsewhere: FnOnce() -> Result<BTreeMap<u64, u64>, String>,
+    Told: Fn(u64, bool) -> Result<Vec<String>, String>,
+{
+    let Players { one, elsewhere, told } = players;
+    let mut here = BTreeMap::new();
+    let mut differing = Vec::new();
+    campaign.play_by(&one, |first| {
+        let second = one(first.seed);
+        if let Some(why) = differs(&first, &second) {
+            differing.push((first.seed, false, format!("twice in one process: {why}")));
+        }
+        here.insert(first.seed, print_of(&first));
+        true
+    });
+    let there = elsewhere()?;
+    let other = here.iter().filter(|(seed, print)| there.get(*seed) != Some(*print));
+    differing.extend(other.map(|(seed, _)| (*seed, true, "another one in a fresh process".to_owned())));
+    // Telling takes another two runs for each: the first few are enough to find out why.
+    let line = |(place, (seed, fresh, why)): (usize, (u64, bool, String))| {
+        let parts = (place < TOLD_MAX).then(|| parts(&told(seed, false), &told(seed, fresh)));
+        format!("seed {seed}: {why}{}", parts.unwrap_or_default())
+    };
+    Ok(differing.into_iter().enumerate().map(line).collect())
+}
+
+/// Seeds whose first differing event is told.
+const TOLD_MAX: usize = 5;
+
+/// The first line in which two tales of one seed part.
+fn parts(first: &Result<Vec<String>, String>, second: &Result<Vec<String>, String>) -> String {
+    let (first, second) = match (first, second) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(why), _) | (_, Err(why)) => return format!("; it could not be told again: {why}"),
+    };
+    let place = (0..first.len().max(second.len())).find(|place| first.get(*place) != second.get(*place));
+    let Some(place) = place else { return "; told twice more, it did not differ".to_owned() };
+    let line =
+        |lines: &[String]| lines.get(place).map_or_else(|| "(the end)".to_owned(), |line| line.trim().to_owned());
+    format!("; first, in two more runs:\n    {}\n    {}", line(first), line(second))
+}
+
+/// The fingerprints that a fresh process prints.
 ///
 /// # Errors
 /// If it could not be started, failed, or said something that is no fingerprint.
 pub fn elsewhere(args: &[String]) -> Result<BTreeMap<u64, u64>, String> {
+    let line = |line: &str| {
+        let (seed, print) = line.split_once(' ')?;
+        Some((seed.parse().ok()?, u64::from_str_radix(print, 16).ok()?))
+    };
+    said_elsewhere(args)?.iter().map(|text| line(text).ok_or_else(|| format!("no fingerprint: {text}"))).collect()
+}
+
+/// What a fresh process of this program says whose environment, time zone and working directory are others. How it ends
+/// is not looked at if it said anything: what it found is for this process to judge.
+///
+/// # Errors
+/// If it could not be started, or failed without a word.
+pub fn said_elsewhere(args: &[String]) -> Result<Vec<String>, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
     let mut child = Command::new(program)
         .args(args)
@@ -56,12 +130,83 @@ pub fn elsewhere(args: &[String]) -> Result<BTreeMap<u64, u64>, String> {
         out.read_to_string(&mut text).map_err(|error| format!("read from the fresh process: {error}"))?;
     }
     let status = child.wait().map_err(|error| format!("wait for the fresh process: {error}"))?;
-    if !status.success() {
+    if !status.success() && text.is_empty() {
         return Err(format!("the fresh process ended with {status}"));
     }
-    let line = |line: &str| {
-        let (seed, print) = line.split_once(' ')?;
-        Some((seed.parse().ok()?, u64::from_str_radix(print, 16).ok()?))
-    };
-    text.lines().map(|text| line(text).ok_or_else(|| format!("no fingerprint: {text}"))).collect()
+    Ok(text.lines().map(ToOwned::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::witnessed;
+    use crate::sim::plan::Plan;
+    use crate::sim::planted;
+    use crate::sim::run::Sim;
+    use crate::sim::{draw, replay};
+
+    fn campaign() -> Campaign {
+        Campaign {
+            seeds: 0..3,
+            duration_ms: Some(600_000),
+            projects: Some(2),
+            roles: Some(1),
+            kinds: draw::kinds(),
+            named: false,
+            threads: 2,
+            fingerprint: true,
+        }
+    }
+
+    /// The gate over runs that a planted bug spoils in this process, while the fresh one is sound.
+    fn gated(bug: Option<&str>) -> Vec<String> {
+        let campaign = campaign();
+        let one = |seed| {
+            let schedule = campaign.schedule(seed);
+            let bug = planted::ALL.iter().find(|known| Some(known.name) == bug);
+            let bend = bug.map(|bug| (bug.plant)(&schedule));
+            let plan = Plan { fingerprint: true, ..replay::plan(&schedule, None) };
+            let sim = Sim::bent(plan, bend).map_err(|error| error.to_string());
+            Played { seed, came: sim.map(|sim| sim.play(witnessed::under(schedule.is_calm(), schedule.policy()))) }
+        };
+        let elsewhere = || Ok((0..3).map(|seed| (seed, print_of(&campaign.one(seed)))).collect());
+        let told = |seed: u64, fresh: bool| Ok(vec![format!("{seed} begins"), format!("fresh: {fresh}")]);
+        gate(&campaign, Players { one, elsewhere, told }).expect("played")
+    }
+
+    #[test]
+    fn the_same_bytes_pass() {
+        assert_eq!(gated(None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_order_of_a_hash_map_and_the_machine_s_clock_are_found() {
+        for bug in ["hash_order_in_output", "machine_clock_in_output"] {
+            let found = gated(Some(bug));
+            let twice = found.iter().filter(|line| line.contains("twice in one process: event ")).count();
+            let fresh = found.iter().filter(|line| line.contains("another one in a fresh process")).count();
+            assert_eq!((twice, fresh), (3, 3), "{bug}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn the_first_event_that_differs_is_told() {
+        let lines = |words: &[&str]| Ok(words.iter().map(ToString::to_string).collect());
+        let told = parts(&lines(&["a", "b", "c"]), &lines(&["a", "x", "y"]));
+        assert!(told.ends_with("in two more runs:\n    b\n    x"), "{told}");
+        assert!(parts(&lines(&["a", "b"]), &lines(&["a"])).ends_with("    b\n    (the end)"));
+        assert!(parts(&lines(&["a"]), &lines(&["a"])).contains("did not differ"));
+        assert!(parts(&lines(&["a"]), &Err("no room".to_owned())).contains("no room"));
+    }
+
+    #[test]
+    fn a_fresh_process_that_gives_other_bytes_is_found() {
+        let campaign = campaign();
+        let elsewhere =
+            || Ok((0..3).map(|seed| (seed, print_of(&campaign.one(seed)) ^ u64::from(seed == 1))).collect());
+        let players = Players { one: |seed| campaign.one(seed), elsewhere, told: |_, _| Ok(Vec::new()) };
+        let found = gate(&campaign, players).expect("played");
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("seed 1: another one in a fresh process"), "{found:#?}");
+    }
 }
