@@ -73,7 +73,8 @@ fn environment(what: &'static str) -> impl Fn(std::io::Error) -> ServeError {
     move |error| ServeError::Environment { what, why: error.to_string() }
 }
 
-/// Serves the installation until it is told to stop. Agents outlive it (G12).
+/// Serves the installation until it is told to stop by SIGTERM or SIGINT, which is its ordinary end. Agents outlive
+/// it (G12).
 ///
 /// `orch` is the program's own path, for the launcher and the agents.
 ///
@@ -259,7 +260,7 @@ async fn run(
         }
     };
     shell.farewell(reason)?;
-    shell.trouble.over();
+    shell.trouble.leave();
     drop(std::fs::remove_file(home.run_dir().join("serve.json")));
     Ok(())
 }
@@ -272,7 +273,26 @@ impl Shell {
         self.journal(what)
     }
 
+    /// Writes down that it was told to stop. A store that cannot be written does not keep it from stopping.
+    ///
+    /// # Errors
+    /// Only [`StoreError::Fenced`]: what lies in the installation is somebody else's.
     fn farewell(&mut self, reason: &str) -> Result<(), StoreError> {
+        match self.last_words(reason) {
+            Err(error) if matches!(error, StoreError::Fenced { .. }) => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "{reason}: it stops; the database could not be told, so the next start finds a lease that was not \
+                     released and a journal without an end"
+                );
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn last_words(&mut self, reason: &str) -> Result<(), StoreError> {
         let anchor = self.timeline.anchor();
         self.core.store().set_anchor(&anchor)?;
         self.journal(What::OrchestratorStopped { reason: reason.to_owned() })?;
