@@ -33,6 +33,12 @@ pub struct Core<E: Env> {
     overdue: Overdue,
 }
 
+/// Whether this is what a start found out, which no later turn finds out again. An absence that the timer noticed goes
+/// on until a turn is committed, and is told anew, longer.
+fn is_told_once(happened: &Happened) -> bool {
+    happened.source == Source::Sweep && matches!(happened.event, Event::Started | Event::Away { .. })
+}
+
 /// Keeps a deadline of the fleet that nothing came of from being a busy loop: it is asked about again after a pause.
 #[derive(Debug, Default)]
 struct Overdue {
@@ -129,10 +135,12 @@ impl<E: Env> Core<E> {
         let mut all = std::mem::take(&mut self.untold);
         all.extend(drained);
         let lost = all.iter().rev().find(|happened| matches!(happened.event, Event::TmuxLost { .. })).cloned();
+        let once: Vec<Happened> = all.iter().filter(|happened| is_told_once(happened)).cloned().collect();
         let (sight, inherited) = (self.fleet.tmux.clone(), self.fleet.inherited.clone());
         let told = self.decided(all);
         if let Err(error) = &told {
             self.distrusted = true;
+            self.untold.extend(once);
             // The loss of tmux is told by its link once, and nobody would tell it again: it is kept for the next turn,
             // and until it is committed tmux stands as it stood.
             if self.fleet.tmux == Tmux::Unknown {
