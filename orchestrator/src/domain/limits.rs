@@ -32,6 +32,8 @@ pub const PROGRESS_WRITE_EVERY: Span = Span::from_secs(5);
 /// How long a retired incarnation's token is remembered: a tmux server that hung for longer is no case to plan for.
 pub const TOKEN_KEPT: Span = Span::from_secs(30 * 86_400);
 
+/// How long what an incarnation that is over wrote to standard error is kept; its tail is in the journal for ever.
+pub const STDERR_KEPT: Span = Span::from_secs(30 * 86_400);
 /// How long nothing is tried again that failed for want of our own descriptors, processes or memory: each try needs
 /// some, and is told.
 pub const STARVED_PAUSE: Span = Span::from_secs(10);

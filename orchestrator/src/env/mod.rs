@@ -9,6 +9,7 @@ mod cpu;
 pub mod files;
 pub mod git;
 mod kin;
+pub mod leftovers;
 pub mod live;
 pub mod process;
 mod run;

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::http;
 use super::mark::Mark;
 use super::pace::{Pace, Reading};
-use super::past::Past;
+use super::past::{self, Past};
 use super::publish::Publisher;
 use super::trouble::Keeper;
 use crate::config::{Config, Home};
@@ -220,6 +220,7 @@ async fn run(
     let (mut core, unconfirmed) = Core::open_after(store, live, config.policy.clone(), past.first)?;
     // Not before that: the anchor names the boot that the processes in the rows belong to.
     core.store().set_anchor(&timeline.anchor())?;
+    past::clear(home, core.fleet());
     core.env().connect();
     let at = timeline.at();
     let sweep_every = Span::from_secs(config.sweep_s);

@@ -313,7 +313,6 @@ async fn respawn(
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
     let io = |error: std::io::Error| io_failure(ordered, &error);
-    let launched = launcher::pane(world, launch).map_err(io)?;
     // What an earlier try whose outcome is unknown has started is found by its token, and is not started again.
     let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     if let Some(up) = pane_up(launch, &there).map_err(io)? {
@@ -332,6 +331,7 @@ async fn respawn(
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
         Some(_) | None => None,
     };
+    let launched = launcher::pane(world, launch).map_err(io)?;
     tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
