@@ -4,6 +4,7 @@ mod admit;
 pub mod core;
 mod http;
 mod mark;
+mod mismatch;
 mod pace;
 mod past;
 mod publish;

@@ -328,6 +328,7 @@ impl Shell {
             self.next_sweep = at + self.sweep_pause();
         }
         let sweeps = drained.iter().any(|happened| happened.event == Event::SweepDue);
+        self.publisher.drained(self.core.fleet(), &drained);
         match self.core.turn(drained) {
             Ok(()) => {
                 self.pace.looked(now);
@@ -362,6 +363,7 @@ impl Shell {
         if matches!(error, StoreError::Fenced { .. }) {
             return Err(error);
         }
+        Publisher::refused(&error);
         self.trouble.met(&error);
         self.next_sweep = self.timeline.at();
         Ok(())
