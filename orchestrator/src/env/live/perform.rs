@@ -444,6 +444,7 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::scarce;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::process::Command;
@@ -550,5 +551,33 @@ mod tests {
         check(&|path| symlink("../../shared.json", path).unwrap(), "it is a symlink to ../../shared.json");
         check(&|path| fs::create_dir(path).unwrap(), "it is a directory");
         check(&|path| fs::write(path, vec![b' '; (4 << 20) + 1]).unwrap(), "at most 4194304 are read");
+    }
+
+    /// Hooks, too: a file that could not be read just now was not refused.
+    #[test]
+    fn without_descriptors_files_that_cannot_be_written_are_our_lack() {
+        if !scarce::is_here("env::live::perform::tests::without_descriptors_files_that_cannot_be_written_are_our_lack")
+        {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let tree = worktree(dir.path(), &[]);
+        let file = |path: &str, way| FileToWrite { path: path.to_owned(), way, content: Arc::from(OURS) };
+        let files = [file("CLAUDE.md", Way::Exact), file(".claude/settings.local.json", Way::MergeHooks)];
+        let park = dir.path().join("park");
+        ensure_files(&tree, &files, &park).unwrap();
+        let mut taken = scarce::take_all();
+        assert_eq!(io_kind(&ensure_files(&tree, &files, &park).unwrap_err()), FailureKind::Exhausted);
+        for free in 0..10 {
+            match ensure_files(&tree, &files, &park) {
+                Ok(Fact::FilesReady { parked, left, .. }) => {
+                    assert_eq!((parked, left), (vec![], vec![]), "{free} left")
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => assert_eq!(io_kind(&error), FailureKind::Exhausted, "with {free} left: {error}"),
+            }
+            drop(taken.pop());
+        }
+        assert!(ensure_files(&tree, &files, &park).is_ok());
     }
 }
