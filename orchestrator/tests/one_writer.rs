@@ -10,6 +10,7 @@ use orchestrator::store::{LeaseRow, Mode, Store};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, WaitIdOptions, kill_process, waitid};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -185,6 +186,34 @@ fn a_database_that_vanishes_is_told_and_taken_back() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("the store works again").count(), 1, "{said}");
     assert!(read(home).0.released);
+}
+
+#[test]
+fn told_to_stop_it_stops_also_without_a_store() {
+    let place = installation();
+    let home = &place.home;
+    let mut serve = serving(home);
+    std::fs::rename(home.db(), home.dir().join("away.db")).expect("moved");
+    until("it is told", || runtime::told(&home.run_dir()));
+    kill_process(serve.pid(), Signal::TERM).expect("told to stop");
+    let (said, code) = serve.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the database could not be told"), "{said}");
+    assert!(!said.contains("the store works again"), "{said}");
+    let left = |name: &str| home.run_dir().join(name).exists();
+    assert_eq!((left("serve.json"), left("degraded.json")), (false, false));
+}
+
+#[test]
+fn a_directory_that_others_can_enter_is_refused_at_once() {
+    let place = installation();
+    let home = &place.home;
+    std::fs::set_permissions(home.dir(), std::fs::Permissions::from_mode(0o755)).expect("opened");
+    let mut serve = Serving(command(home).spawn().expect("started"));
+    let (said, code) = serve.end();
+    std::fs::set_permissions(home.dir(), std::fs::Permissions::from_mode(0o700)).expect("closed");
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("its mode is 0755; allowed: a directory of this user with mode 0700"), "{said}");
 }
 
 /// Locks the installation as a child of a killed one does that has not come to its exec: it has the descriptor still.

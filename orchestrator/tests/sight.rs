@@ -2,7 +2,7 @@
 
 use crate::scripted::{SERVER, Story, spec};
 use orchestrator::domain::event::{Event, PaneEnd, Source};
-use orchestrator::domain::failure::FailureKind;
+use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
 use orchestrator::domain::id::{Epoch, ProcessId, ProjectId};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::Project;
@@ -261,4 +261,84 @@ fn nobody_is_admitted_blindly_and_an_operator_is_told_why_not() {
     story.run(SECOND * 2);
     assert_eq!(story.core.fleet().project(next).map(Project::state), Some(ProjectState::Running));
     assert_eq!((state(&story), told(&story)), (Some(ProjectState::Running), 1));
+}
+
+/// As when the orchestrator has no descriptor left.
+fn lacking() -> Failure {
+    Failure {
+        program: Program::Git,
+        ending: Ending::NotStarted("Too many open files (os error 24)".to_owned()),
+        ..Failure::of_operation(Stage::Provision, FailureKind::Exhausted, vec!["git".to_owned()], "")
+    }
+}
+
+/// Lets sweeps come for so long.
+fn swept(story: &mut Story, seconds: u64) {
+    for _ in 0..seconds / 5 {
+        story.core.env().push(SECOND * 5, Source::Sweep, Event::SweepDue);
+        story.run(SECOND * 5);
+    }
+}
+
+fn starving(effects: &[&'static str], times: usize) -> Story {
+    let mut story = Story::begin("Story", &["developer", "tester"], Policy::default());
+    for effect in effects {
+        story.core.env().script.failures.insert(effect, vec![lacking(); times]);
+    }
+    story
+}
+
+fn told_lacking(story: &Story) -> usize {
+    count(story, |what| {
+        matches!(what, What::SubprocessFailed { failure } | What::OperationFailed { failure }
+            if failure.kind == FailureKind::Exhausted)
+    })
+}
+
+#[test]
+fn what_the_orchestrator_lacks_itself_is_charged_to_nobody() {
+    let effects = ["ensure_worktree", "ensure_files", "ensure_session"];
+    let mut story = starving(&effects, 4);
+    swept(&mut story, 300);
+    assert_eq!((state(&story), told_lacking(&story)), (Some(ProjectState::Running), 12), "told, with its cause");
+    assert_eq!((recoveries(&story), told(&story)), (0, 0));
+    let project = story.project().expect("it");
+    assert_eq!((project.epoch, project.breaker.attempts.len()), (Epoch(1), 0));
+}
+
+#[test]
+fn nothing_is_tried_again_before_a_pause() {
+    let mut story = starving(&["ensure_session"], 100);
+    swept(&mut story, 120);
+    let tried = told_lacking(&story);
+    assert!((10..=13).contains(&tried), "every 10 s, not with every event: {tried}");
+}
+
+#[test]
+fn the_end_of_what_remains_waits_too() {
+    let mut story = running();
+    story.core.env().script.failures.insert("end_remains", vec![lacking(); 3]);
+    story.core.env().end_agent("developer", DEAD);
+    swept(&mut story, 120);
+    assert_eq!((state(&story), told_lacking(&story)), (Some(ProjectState::Running), 3));
+    assert_eq!(recoveries(&story), 1, "for the death alone");
+}
+
+#[test]
+fn what_the_orchestrator_lacks_for_long_needs_an_operator() {
+    let mut story = starving(&["ensure_session"], 1_000);
+    swept(&mut story, 590);
+    assert_eq!(state(&story), Some(ProjectState::Launching));
+    swept(&mut story, 30);
+    assert_eq!((reason(&story), told(&story)), (Some(SuspendReason::NeedsOperator), 1));
+    let unknown = story.project().and_then(|project| project.unknown.clone()).expect("what is unknown is said");
+    assert!(unknown.what.contains("Too many open files"), "{unknown:?}");
+    swept(&mut story, 60);
+    assert_eq!(reason(&story), Some(SuspendReason::NeedsOperator), "it waits");
+    story.core.env().script.failures.clear();
+    let now = story.core.env().now();
+    story.core.store().request(ProjectId(1), RequestKind::Resume, &now).expect("recorded");
+    story.core.env().push(Span(1), Source::Spool, Event::SpoolTouched);
+    story.run(SECOND * 5);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0));
 }

@@ -411,3 +411,29 @@ fn a_file_that_is_written_over_in_place() {
     std::fs::rename(kept, &path).expect("put back");
     goes_on(&mut story);
 }
+
+/// What a start found out about the time before it is told once: it waits for the first turn that can be committed.
+#[test]
+fn what_a_start_found_out_outlives_a_turn_that_is_refused() {
+    let (mut story, path) = wounded();
+    let before = story.told.iter().filter(|entry| matches!(entry.signal.what, What::OrchestratorAway { .. })).count();
+    let other = rusqlite::Connection::open(&path).expect("a connection");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let at = story.core.env().at;
+    let away = Span::from_secs(3_600);
+    let first = [Event::Away { away, counted: away }, Event::Started];
+    let first = first.map(|event| Happened { seen_at: at, source: Source::Sweep, event });
+    story.core.turn(first.to_vec()).expect_err("refused");
+    let due = sweep(&mut story);
+    story.core.turn(vec![due]).expect_err("refused still");
+    other.execute_batch("ROLLBACK").expect("free");
+    let due = sweep(&mut story);
+    story.turn(vec![due]);
+    let noticed = |story: &Story| {
+        story.told.iter().filter(|entry| matches!(entry.signal.what, What::OrchestratorAway { .. })).count()
+    };
+    assert_eq!(noticed(&story), before + 1, "{:#?}", story.told);
+    let due = sweep(&mut story);
+    story.turn(vec![due]);
+    assert_eq!(noticed(&story), before + 1, "once");
+}

@@ -9,7 +9,9 @@ use orchestrator::domain::failure::FailureKind;
 use orchestrator::domain::signal::What;
 use orchestrator::store::{Mode, Store};
 use rustix::process::{Signal, kill_process};
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A process of the test's own, ended with it.
 struct Ours(Child);
@@ -118,4 +120,56 @@ fn a_child_that_wiped_its_environment_is_ended_before_the_next_incarnation_start
     agent(home, 2);
     let found = std::fs::read_to_string(&found).expect("the next one has looked");
     assert!(matches!(found.trim(), "" | "Z" | "X"), "the child lived on, in the state {found}");
+}
+
+/// What `/metrics` says of a kind of contradiction.
+fn mismatches(home: &Home, kind: &str) -> Option<u64> {
+    let ready = std::fs::read_to_string(home.run_dir().join("serve.json")).ok()?;
+    let ready: serde_json::Value = serde_json::from_str(&ready).ok()?;
+    let mut stream = std::net::TcpStream::connect(ready["http"].as_str()?).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    let line = format!("orch_state_mismatches{{kind=\"{kind}\"}} ");
+    said.lines().find_map(|told| told.strip_prefix(&line)?.parse().ok())
+}
+
+#[test]
+fn a_session_that_the_database_does_not_know_is_a_mismatch_until_it_is_killed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    enqueue(home, dir.path());
+    let _serve = serving(home);
+    agent(home, 1);
+    let stands = |count| move || (mismatches(home, "tmux_only") == Some(count)).then_some(());
+    until("nothing contradicts", stands(0));
+    // Ours by its mark, and of no project that the database knows.
+    tmux(
+        home,
+        &["new-session", "-d", "-s", "lost", "sleep 300", ";", "set-option", "-t", "lost", "@orch_instance", "f00d"],
+    );
+    until("it is counted", stands(1));
+    assert_eq!((mismatches(home, "db_only"), mismatches(home, "status_conflict")), (Some(0), Some(0)));
+    tmux(home, &["kill-session", "-t", "lost"]);
+    until("it is gone", stands(0));
+}
+
+#[test]
+fn no_agents_environment_lies_about_once_it_runs() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    let home = &place.home;
+    enqueue(home, dir.path());
+    let first = serving(home);
+    agent(home, 1);
+    let folder = home.run_dir().join("launch");
+    let manifests = || std::fs::read_dir(&folder).expect("a folder").count();
+    assert_eq!(manifests(), 0, "the launcher has read it");
+    drop(first);
+    // As of a launch that an earlier orchestrator ordered and that never came to anything.
+    std::fs::write(folder.join("1.developer.e0.json"), "{}").expect("written");
+    let _again = serving(home);
+    assert_eq!(manifests(), 0, "nobody waits for it");
 }

@@ -236,7 +236,7 @@ impl World {
             report,
         };
         self.records += 1;
-        let name = format!("{:016}-{:08}", self.at, self.records);
+        let name = std::ffi::OsString::from(format!("{:016}-{:08}", self.at, self.records));
         let happened = Happened { seen_at: self.now(), source: Source::Spool, event };
         self.spool.insert(name.clone(), SpoolItem { name, happened, usable: true });
         for life in self.living() {

@@ -121,7 +121,7 @@ pub struct World {
     /// How much of its work each role has left, in microseconds.
     pub work: BTreeMap<(ProjectId, RoleName), u64>,
     /// Records that no orchestrator has consumed.
-    pub spool: BTreeMap<String, SpoolItem>,
+    pub spool: BTreeMap<std::ffi::OsString, SpoolItem>,
     pub(super) records: u64,
     /// Orchestrators, dead and alive.
     pub lives: Vec<Life>,

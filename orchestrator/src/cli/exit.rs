@@ -183,7 +183,11 @@ impl CliError {
 fn admit_exit(error: &AdmitError) -> Exit {
     match error {
         AdmitError::Home(_) => Exit::Environment,
-        AdmitError::Repo { failure, .. } if failure.kind == FailureKind::SpawnFailed => Exit::Environment,
+        AdmitError::Repo { failure, .. }
+            if matches!(failure.kind, FailureKind::SpawnFailed | FailureKind::Exhausted) =>
+        {
+            Exit::Environment
+        }
         AdmitError::Spec(_) | AdmitError::Repo { .. } => Exit::Data,
         AdmitError::Store(error) => store_exit(error),
         AdmitError::Environment(error) => serve_exit(error),

@@ -76,6 +76,7 @@ pub enum Command {
     /// Put a project into the queue
     Enqueue(enqueue::Args),
     /// Work on the queue until stopped; agents outlive it
+    #[command(after_help = serve::HELP)]
     Serve(serve::Args),
     /// Show how everything stands
     Status(status::Args),

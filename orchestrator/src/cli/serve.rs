@@ -6,6 +6,11 @@ use crate::runtime;
 use crate::telemetry::log;
 use std::net::SocketAddr;
 
+/// How it is stopped, for `--help`.
+pub const HELP: &str =
+    "SIGTERM and SIGINT stop it, with exit code 0: it was told to. What the database could not be told
+by then is said on standard error; the agents go on, and the next start finds them.";
+
 /// The command line of `orch serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {

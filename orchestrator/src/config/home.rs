@@ -234,7 +234,7 @@ impl Home {
         self.dir.join(RUN)
     }
 
-    /// The path of the tmux socket, at most [`SOCKET_BYTES_MAX`] bytes, in a directory nobody else can write to.
+    /// The path of the tmux socket, at most [`SOCKET_BYTES_MAX`] bytes, in a directory nobody else can reach.
     ///
     /// It lies in the installation if the path is short enough. Otherwise it lies in `runtime_dir` (the value of
     /// XDG_RUNTIME_DIR) or in `/tmp`, and its path is kept in `run/socket`: a later process whose environment differs
@@ -245,7 +245,7 @@ impl Home {
     pub fn socket(&self, runtime_dir: Option<&OsStr>) -> Result<PathBuf, HomeError> {
         let inside = self.dir.join(SOCKET);
         if fits(&inside) {
-            check_private(&self.dir, 0o022)?;
+            check_private(&self.dir, 0o077)?;
             return Ok(inside);
         }
         let uid = rustix::process::geteuid().as_raw();
@@ -510,14 +510,18 @@ mod tests {
         let (_dir, base) = folder();
         let home = Home::init(&base.join(".orch")).expect("made");
         assert_eq!(home.socket(None), Ok(home.dir().join("tmux.sock")));
-        std::fs::set_permissions(home.dir(), std::fs::Permissions::from_mode(0o777)).expect("chmod");
-        check(
-            home.socket(None),
-            &format!(
-                "{} cannot hold the tmux socket: its mode is 0777; allowed: a directory of this user with mode 0700",
-                home.dir().display()
-            ),
-        );
+        // Whatever lets others in at all: tmux is not asked to use it, or serving would try to connect for ever.
+        for mode in [0o777, 0o755, 0o750, 0o701] {
+            std::fs::set_permissions(home.dir(), std::fs::Permissions::from_mode(mode)).expect("chmod");
+            check(
+                home.socket(None),
+                &format!(
+                    "{} cannot hold the tmux socket: its mode is {mode:04o}; allowed: a directory of this user with \
+                     mode 0700",
+                    home.dir().display()
+                ),
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::fault;
+use super::sight;
 use crate::domain::effect::{Effect, FileToWrite, Launch, RoleLook, Way};
 use crate::domain::event::LeftAlone;
 use crate::domain::failure::{Failure, FailureKind};
@@ -17,6 +18,10 @@ use crate::validate::{brief, hooks, judge};
 pub(super) fn advance(draft: &mut Draft<'_, '_>) {
     // Every pass but the last moves the project one state on, so this ends; the bound only states it.
     for _ in 0..ProjectState::ALL.len() {
+        // To brief takes nothing but the connection that is there.
+        if draft.p.state() != ProjectState::Briefing && sight::pauses(draft) {
+            return;
+        }
         let moved = match draft.p.state() {
             ProjectState::Provisioning => provision(draft),
             ProjectState::Launching => launch(draft),

@@ -309,6 +309,7 @@ pub(super) fn tell_missing(draft: &mut Draft<'_, '_>, index: usize, failure: &Fa
         | FailureKind::NameConflict
         | FailureKind::SubprocessFailed
         | FailureKind::SpawnFailed
+        | FailureKind::Exhausted
         | FailureKind::TimedOut
         | FailureKind::BriefUnacknowledged
         | FailureKind::Io

@@ -43,7 +43,10 @@ pub(super) fn settled(
     with(cursor, id, |draft| {
         let Some(slot) = release(draft, effect) else { return };
         match result {
-            Ok(fact) => found(draft, &slot, fact),
+            Ok(fact) => {
+                draft.p.starved = None;
+                found(draft, &slot, fact);
+            }
             Err(failure) => failed(draft, &slot, failure),
         }
         fault::attempt_if_due(draft);
@@ -349,6 +352,7 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
             }
         }
         Slot::ProjectLook | Slot::Sample(_) => {}
+        Slot::Role(_) | Slot::Project if failure.kind == FailureKind::Exhausted => sight::starved(draft, failure),
         Slot::Role(index) => role_effect_failed(draft, *index, failure),
         Slot::Project => project_effect_failed(draft, failure),
     }

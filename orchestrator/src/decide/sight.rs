@@ -12,7 +12,8 @@ use super::slot;
 use super::with;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program};
 use crate::domain::id::ProjectId;
-use crate::domain::project::{Incident, Unknown};
+use crate::domain::limits::STARVED_PAUSE;
+use crate::domain::project::{Incident, Starved, Unknown};
 use crate::domain::signal::What;
 use crate::domain::state::{ProjectEvent, ProjectState, SuspendReason};
 
@@ -27,12 +28,39 @@ pub(super) fn lost(cursor: &mut Cursor<'_>) {
     for id in ids {
         with(cursor, id, |draft| {
             draft.tell(What::SightLost { unknown: SESSIONS.to_owned(), lasted: at.since(since) });
-            operator::forget_deadlines(draft);
-            draft.p.reason = Some(SuspendReason::NeedsOperator);
-            draft.p.unknown = Some(Unknown { what: SESSIONS.to_owned(), since, heals: true });
-            draft.step(ProjectEvent::Suspended, None);
+            wait(draft, Unknown { what: SESSIONS.to_owned(), since, heals: true });
         });
     }
+}
+
+/// Suspends it for what is unknown.
+fn wait(draft: &mut Draft<'_, '_>, unknown: Unknown) {
+    operator::forget_deadlines(draft);
+    draft.p.reason = Some(SuspendReason::NeedsOperator);
+    draft.p.unknown = Some(unknown);
+    draft.step(ProjectEvent::Suspended, None);
+}
+
+/// What was ordered came to nothing because the orchestrator itself had run out of something: that is charged to
+/// nobody and tried again after a pause. If it lasts for `unknown_s`, only an operator can mend it.
+pub(super) fn starved(draft: &mut Draft<'_, '_>, failure: &Failure) {
+    let at = draft.at();
+    let since = draft.p.starved.map_or(at, |starved| starved.since);
+    draft.p.starved = Some(Starved { since, again: at + STARVED_PAUSE });
+    let lasted = at.since(since);
+    if lasted < draft.fleet().policy.unknown_max() || !draft.p.state().is_active() {
+        return;
+    }
+    draft.p.starved = None;
+    draft.p.last_failure = Some(Box::new(failure.clone()));
+    let what = format!("whether it can go on: orch itself lacks what that takes ({failure})");
+    draft.tell(What::SightLost { unknown: what.clone(), lasted });
+    wait(draft, Unknown { what, since, heals: false });
+}
+
+/// Whether nothing new is to be tried yet.
+pub(super) fn pauses(draft: &Draft<'_, '_>) -> bool {
+    draft.p.starved.is_some_and(|starved| draft.at() < starved.again)
 }
 
 /// Whether the project rests because too little is known of it, and goes on once it is.

@@ -23,12 +23,20 @@ pub const TAIL_BYTES_MAX: usize = 4 << 10;
 pub const TURN_EVENTS_MAX: usize = 256;
 /// Events waiting for the loop; a source that finds it full waits, it never drops.
 pub const INBOX_EVENTS_MAX: usize = 16_384;
+/// File events on their way from inotify; beyond that they are dropped, and everything is looked at once instead.
+pub const WATCH_EVENTS_MAX: usize = 4_096;
 /// Projects waiting in the queue; one more is an explicit error at enqueue.
 pub const QUEUE_PROJECTS_MAX: usize = 100_000;
 /// Progress is written to the database at most this often per role; in between it only counts in memory.
 pub const PROGRESS_WRITE_EVERY: Span = Span::from_secs(5);
 /// How long a retired incarnation's token is remembered: a tmux server that hung for longer is no case to plan for.
 pub const TOKEN_KEPT: Span = Span::from_secs(30 * 86_400);
+
+/// How long what an incarnation that is over wrote to standard error is kept; its tail is in the journal for ever.
+pub const STDERR_KEPT: Span = Span::from_secs(30 * 86_400);
+/// How long nothing is tried again that failed for want of our own descriptors, processes or memory: each try needs
+/// some, and is told.
+pub const STARVED_PAUSE: Span = Span::from_secs(10);
 
 /// How long a project rests for credit if its agent does not say: most quotas are by the hour.
 pub const CREDIT_WAIT: Span = Span::from_secs(3_600);
@@ -123,6 +131,9 @@ pub mod deadline {
     pub const TMUX: Span = Span::from_secs(10);
     /// One git command: a checkout of a large repository takes tens of seconds on a slow disk.
     pub const GIT: Span = Span::from_secs(120);
+    /// Looking at, or writing, the few small files of one worktree: milliseconds on a disk; a network file system that
+    /// has not answered by then hangs.
+    pub const FILES: Span = Span::from_secs(30);
     /// Ending what an older incarnation left: 5 s after TERM, then KILL, then proof.
     pub const END_REMAINS: Span = Span::from_secs(30);
 }

@@ -84,6 +84,15 @@ pub struct Unknown {
     pub heals: bool,
 }
 
+/// That nothing ordered for a project comes to anything, for want of the orchestrator's own resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Starved {
+    /// Since when.
+    pub since: Timestamp,
+    /// Not tried again before then.
+    pub again: Timestamp,
+}
+
 /// A run of recoveries from the first fault to the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -184,6 +193,8 @@ pub struct Project {
     pub looking: Option<EffectId>,
     /// Repairs made since the resources were last found right; bounds repairing within one attempt.
     pub repairs: u32,
+    /// Whether the orchestrator lacks what its work takes; not persisted, a restart tries anew.
+    pub starved: Option<Starved>,
     /// Compare-and-set version of its row.
     pub version: i64,
 }
@@ -313,6 +324,7 @@ impl Project {
             busy: None,
             looking: None,
             repairs: 0,
+            starved: None,
             version: 0,
         }
     }
@@ -371,6 +383,7 @@ impl Project {
     pub fn same_row(&self, other: &Self) -> bool {
         let mut probe = self.clone();
         (probe.busy, probe.looking, probe.repairs) = (other.busy, other.looking, other.repairs);
+        probe.starved = other.starved;
         for (role, of) in probe.roles.iter_mut().zip(&other.roles) {
             (role.busy, role.looking, role.look_again) = (of.busy, of.looking, of.look_again);
             role.vigil.sampling = of.vigil.sampling;

@@ -234,7 +234,22 @@ fn unreadable(error: impl Into<io::Error>) -> Found {
 
 /// Whether we lack something ourselves: then nothing is wrong with the file, as far as is known (T28).
 pub(super) fn lacking(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(exhausted)
+    error.get_ref().is_some_and(|inner| inner.is::<Lacking>()) || Errno::from_io_error(error).is_some_and(exhausted)
+}
+
+/// What we lack, in words that no longer hold the system's number.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Lacking(String);
+
+/// The same error in other words; what is [`lacking`] stays that.
+pub(super) fn in_words(words: String, error: &io::Error) -> io::Error {
+    if lacking(error) { not_now(words) } else { io::Error::new(error.kind(), words) }
+}
+
+/// An error that is [`lacking`], in words.
+pub(super) fn not_now(words: String) -> io::Error {
+    io::Error::other(Lacking(words))
 }
 
 fn kind_name(kind: FileType) -> &'static str {
@@ -321,7 +336,7 @@ pub fn ensure(dir: &Path, rel: &Path, bytes: &[u8], mode: u32, park_dir: &Path) 
         Found::Symlink { .. } | Found::Directory | Found::Special { .. } | Found::Unreadable { .. } => {
             Some(park(&parent, name, park_dir, false)?)
         }
-        Found::NotNow { why } => return Err(io::Error::other(why)),
+        Found::NotNow { why } => return Err(not_now(why)),
     };
     write_in(&parent, name, bytes, mode)?;
     Ok(replaced.map_or(Ensured::Written, |parked| Ensured::Replaced { parked }))
@@ -357,7 +372,8 @@ pub fn rewrite(
         Found::Symlink { target } => return Err(refused(format!("it is a symlink to {}", target.display()))),
         Found::Directory => return Err(refused("it is a directory".to_owned())),
         Found::Special { kind } => return Err(refused(format!("it is a {kind}"))),
-        Found::Unreadable { why } | Found::NotNow { why } => return Err(refused(why)),
+        Found::Unreadable { why } => return Err(refused(why)),
+        Found::NotNow { why } => return Err(not_now(why)),
         Found::TooLarge { size } => return Err(refused(format!("it has {size} bytes; at most {bytes_max} are read"))),
     };
     match make(there.as_deref()).map_err(refused)? {

@@ -9,6 +9,7 @@ mod cpu;
 pub mod files;
 pub mod git;
 mod kin;
+pub mod leftovers;
 pub mod live;
 pub mod process;
 mod run;
@@ -23,12 +24,13 @@ use crate::domain::effect::Ordered;
 use crate::domain::event::Happened;
 use crate::domain::project::Project;
 use crate::domain::time::Now;
+use std::ffi::OsString;
 
 /// A record of the spool: what happened, and the name under which it is to be consumed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpoolItem {
-    /// Its file name.
-    pub name: String,
+    /// Its file name, which need not be text.
+    pub name: OsString,
     /// What it says, or why it could not be used.
     pub happened: Happened,
     /// Whether it was usable.

@@ -7,7 +7,7 @@
 //!   taken over by others, because the leader is reaped only afterwards.
 //! - INV-R3: dropping the future kills the group.
 
-use super::files::printable;
+use super::files::{lacking, printable};
 use super::process::{has_exited, still_there, watched};
 use super::scan::group_members;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage, Stderr};
@@ -72,7 +72,8 @@ pub struct RunOk {
 /// Runs a program to its end: stdin empty, stdout and stderr captured, own process group.
 ///
 /// # Errors
-/// A [`Failure`] with all the evidence: `SpawnFailed` if it could not be started, `TimedOut` if its group had to be
+/// A [`Failure`] with all the evidence: `SpawnFailed` if it could not be started (`Exhausted` if for want of our own
+/// descriptors, processes or memory), `TimedOut` if its group had to be
 /// killed at the deadline (what it did until then is unknown, T8), `SubprocessFailed` if it ended with anything
 /// but code 0. Stderr is `Null` only if its pipe could not be read to the end and had given nothing.
 pub async fn run(run: Run) -> Result<RunOk, Failure> {
@@ -338,11 +339,18 @@ fn not_started(run: &Run, error: &io::Error, begun: Instant) -> Failure {
         None => "a program's name and arguments must be there and hold no NUL".to_owned(),
     };
     Failure {
-        kind: FailureKind::SpawnFailed,
+        kind: spawn_kind(error),
         ending: Ending::NotStarted(error.to_string()),
         hint: Some(hint),
         ..evidence(run, span(begun.elapsed()))
     }
+}
+
+/// Whether a program could not be started for want of our own resources, or for a reason of its own. EAGAIN is the
+/// limit of processes.
+pub(super) fn spawn_kind(error: &io::Error) -> FailureKind {
+    let ours = lacking(error) || Errno::from_io_error(error) == Some(Errno::AGAIN);
+    if ours { FailureKind::Exhausted } else { FailureKind::SpawnFailed }
 }
 
 fn span(duration: Duration) -> Span {

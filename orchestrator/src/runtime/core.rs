@@ -27,11 +27,18 @@ pub struct Core<E: Env> {
     newest: ProjectId,
     /// Intents of this process that are open in the outbox.
     intended: BTreeSet<EffectId>,
-    /// What was refused with its turn and nobody would tell again: the loss of tmux, of which its link tells once.
-    untold: Option<Happened>,
+    /// What was refused with its turn and nobody would tell again: what a start found out, and the loss of tmux, of
+    /// which its link tells once.
+    untold: Vec<Happened>,
     /// Whether memory may differ from the file: nothing is decided before it was read again.
     distrusted: bool,
     overdue: Overdue,
+}
+
+/// Whether this is what a start found out, which no later turn finds out again. An absence that the timer noticed goes
+/// on until a turn is committed, and is told anew, longer.
+fn is_told_once(happened: &Happened) -> bool {
+    happened.source == Source::Sweep && matches!(happened.event, Event::Started | Event::Away { .. })
 }
 
 impl<E: Env> Core<E> {
@@ -61,7 +68,7 @@ impl<E: Env> Core<E> {
         let mut fleet = store.load_fleet(policy)?;
         fleet.asked_since = now.at;
         let (intended, overdue) = (BTreeSet::new(), Overdue::default());
-        let (untold, distrusted) = (None, false);
+        let (untold, distrusted) = (Vec::new(), false);
         let mut core = Self { store, fleet, env, newest, intended, untold, distrusted, overdue };
         if !first.is_empty() {
             let happened = |event| Happened { seen_at: now.at, source: Source::Sweep, event };
@@ -101,10 +108,12 @@ impl<E: Env> Core<E> {
     /// # Errors
     /// If the turn could not be committed. Nothing was performed; what memory holds is not believed any more, the
     /// next turn reads the store again before it decides anything. What was drained need not be given again: the sweep
-    /// observes everything anew, and the one thing that it cannot see, the loss of tmux, is kept here. After [`StoreError::Fenced`] there must be no further turn.
+    /// observes everything anew, and what it cannot see, what a start found out and the loss of tmux, is kept here.
+    /// After [`StoreError::Fenced`] there must be no further turn.
     pub fn turn(&mut self, drained: Vec<Happened>) -> Result<(), StoreError> {
-        let all: Vec<Happened> = self.untold.take().into_iter().chain(drained).collect();
-        let untold = loss_at_the_end(&all);
+        let all: Vec<Happened> = std::mem::take(&mut self.untold).into_iter().chain(drained).collect();
+        let once = all.iter().filter(|happened| is_told_once(happened));
+        let untold = once.cloned().chain(loss_at_the_end(&all)).collect();
         if self.distrusted
             && let Err(error) = self.recover()
         {

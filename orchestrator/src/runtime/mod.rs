@@ -5,6 +5,7 @@ mod beat;
 pub mod core;
 mod http;
 mod mark;
+mod mismatch;
 mod overdue;
 mod pace;
 mod past;

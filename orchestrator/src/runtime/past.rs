@@ -5,10 +5,14 @@ use super::mark::Mark;
 use super::serve::ServeError;
 use crate::config::Home;
 use crate::domain::event::{Event, Trace};
-use crate::domain::id::ProjectId;
+use crate::domain::fleet::Fleet;
+use crate::domain::id::{Epoch, ProjectId};
+use crate::domain::limits;
+use crate::domain::project::{Project, Role};
+use crate::domain::state::RoleState;
 use crate::domain::time::Timestamp;
-use crate::env::clock::Timeline;
-use crate::env::traces;
+use crate::env::clock::{self, Timeline};
+use crate::env::{leftovers, traces};
 use crate::store::{Store, StoreError};
 
 /// What it found.
@@ -74,4 +78,27 @@ fn newer(home: &Home, store: &mut Store, installation: &str) -> Result<Vec<Trace
         store.skip_ids(ProjectId(last))?;
     }
     Ok(found)
+}
+
+/// Clears what agents that are over have left in the installation. What cannot be cleared is told of and left.
+pub(super) fn clear(home: &Home, fleet: &Fleet) {
+    let of = |project: Option<&Project>, role: &str, epoch: Epoch, is: fn(&Role) -> bool| {
+        project.is_some_and(|project| project.roles.iter().any(|it| it.name.0 == role && it.epoch == epoch && is(it)))
+    };
+    let awaited = |project: &str, role: &str, epoch: Epoch| {
+        let id = project.parse().ok().map(ProjectId);
+        of(id.and_then(|id| fleet.project(id)), role, epoch, |it| {
+            it.state() == RoleState::Starting && it.process.is_none()
+        })
+    };
+    let told = |what: &str, cleared: std::io::Result<u32>| match cleared {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "{what} were cleared"),
+        Err(error) => tracing::warn!(%error, "{what} cannot be cleared"),
+    };
+    told("manifests of launches that are over", leftovers::manifests(&home.run_dir().join("launch"), awaited));
+    let kept = i64::try_from(limits::STDERR_KEPT.0 / 1_000_000).unwrap_or(i64::MAX);
+    let before = (clock::wall_us() / 1_000_000).saturating_sub(kept);
+    let lives = |slug: &str, role: &str, epoch: Epoch| of(fleet.of_slug(slug), role, epoch, |_| true);
+    told("old files of standard error", leftovers::stderr_files(&home.logs(), before, lives));
 }

@@ -5,9 +5,12 @@
 //! journal from its beginning, so counters go on across restarts (S11).
 
 use super::http::Render;
+use super::mismatch;
 use super::serve::ServeError;
 use crate::config::Home;
 use crate::domain::breaker::BreakerState;
+use crate::domain::event::{Event, Happened, Source};
+use crate::domain::fleet::Fleet;
 use crate::domain::id::Seq;
 use crate::domain::limits::Policy;
 use crate::domain::project::SessionIs;
@@ -22,7 +25,7 @@ use crate::telemetry::line::{self, Context, json_line};
 use crate::telemetry::sink::EventLog;
 use crate::telemetry::{log, meter};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries read from the journal at a time; bounds memory while a long journal is caught up with.
 const BATCH: usize = 4_096;
@@ -35,6 +38,8 @@ pub(super) struct Publisher {
     exporter: Exporter,
     /// The last entry that is in the metrics.
     folded: Seq,
+    /// What the last list of panes contradicted.
+    mismatches: Arc<Mutex<Mismatches>>,
 }
 
 impl Publisher {
@@ -50,7 +55,8 @@ impl Publisher {
             seed: None,
             installation: store.installation()?.unwrap_or_default(),
         };
-        let mut publisher = Self { log, context, folder: Folder::new(), exporter, folded: Seq(0) };
+        let mismatches = Arc::default();
+        let mut publisher = Self { log, context, folder: Folder::new(), exporter, folded: Seq(0), mismatches };
         let logged = publisher.log.last_seq().unwrap_or(Seq(0));
         publisher.each(store, logged, |publisher, entries| entries.iter().for_each(|entry| publisher.fold(entry)))?;
         Ok(publisher)
@@ -124,12 +130,33 @@ impl Publisher {
 
     /// Renders the metrics; the gauges are counted from the database at that moment.
     pub(super) fn metrics(&self, policy: Policy) -> Render {
-        let exporter = self.exporter.clone();
+        let (exporter, mismatches) = (self.exporter.clone(), Arc::clone(&self.mismatches));
         Arc::new(move |db: &Path| {
             let store = Store::open(db, Mode::ReadOnly).map_err(|error| error.to_string())?;
-            gauges(&counts(&store, &policy).map_err(|error| error.to_string())?);
+            let mut counts = counts(&store, &policy).map_err(|error| error.to_string())?;
+            counts.mismatches = *mismatches.lock().unwrap_or_else(PoisonError::into_inner);
+            gauges(&counts);
             Ok(exporter.render())
         })
+    }
+
+    /// Measures what a turn is about to be decided on: what a list of panes contradicts, and what inotify lost.
+    pub(super) fn drained(&self, fleet: &Fleet, drained: &[Happened]) {
+        for happened in drained {
+            if let Event::PanesListed { panes, .. } = &happened.event {
+                *self.mismatches.lock().unwrap_or_else(PoisonError::into_inner) = mismatch::count(fleet, panes);
+            }
+            if happened.source == Source::Inotify && happened.event == Event::SweepDue {
+                meter::file_events_lost();
+            }
+        }
+    }
+
+    /// Tells that the store refused a turn.
+    pub(super) fn refused(error: &StoreError) {
+        if error.is_busy() {
+            meter::database_busy(meter::Op::Commit);
+        }
     }
 
     /// Tells how long a sweep took, from the notice that it was due to its commit.
@@ -158,6 +185,7 @@ fn counts(store: &Store, policy: &Policy) -> Result<Counts, StoreError> {
         queue_oldest: queue_oldest.map(|since| at.since(since)),
         window_attempts_max,
         fleet_breaker_open,
+        // The database alone cannot contradict tmux; the caller knows.
         mismatches: Mismatches::default(),
     })
 }

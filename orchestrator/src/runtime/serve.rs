@@ -8,7 +8,7 @@ use super::core::Core;
 use super::http;
 use super::mark::Mark;
 use super::pace::Reading;
-use super::past::Past;
+use super::past::{self, Past};
 use super::publish::Publisher;
 use super::trouble::Keeper;
 use crate::config::{Config, Home};
@@ -70,7 +70,8 @@ fn environment(what: &'static str) -> impl Fn(std::io::Error) -> ServeError {
     move |error| ServeError::Environment { what, why: error.to_string() }
 }
 
-/// Serves the installation until it is told to stop. Agents outlive it (G12).
+/// Serves the installation until it is told to stop by SIGTERM or SIGINT, which is its ordinary end. Agents outlive
+/// it (G12).
 ///
 /// `orch` is the program's own path, for the launcher and the agents.
 ///
@@ -213,6 +214,7 @@ async fn run(
     let (mut core, unconfirmed) = Core::open_after(store, live, config.policy.clone(), past.first)?;
     // Not before that: the anchor names the boot that the processes in the rows belong to.
     core.store().set_anchor(&timeline.anchor())?;
+    past::clear(home, core.fleet());
     core.env().connect();
     let at = timeline.at();
     let mut shell = Shell {
@@ -247,7 +249,7 @@ async fn run(
         }
     };
     shell.farewell(reason)?;
-    shell.trouble.over();
+    shell.trouble.leave();
     drop(std::fs::remove_file(home.run_dir().join("serve.json")));
     Ok(())
 }
@@ -261,7 +263,26 @@ impl Shell {
         self.mark()
     }
 
+    /// Writes down that it was told to stop. A store that cannot be written does not keep it from stopping.
+    ///
+    /// # Errors
+    /// Only [`StoreError::Fenced`]: what lies in the installation is somebody else's.
     fn farewell(&mut self, reason: &str) -> Result<(), StoreError> {
+        match self.last_words(reason) {
+            Err(error) if matches!(error, StoreError::Fenced { .. }) => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "{reason}: it stops; the database could not be told, so the next start finds a lease that was not \
+                     released and a journal without an end"
+                );
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn last_words(&mut self, reason: &str) -> Result<(), StoreError> {
         let anchor = self.timeline.anchor();
         self.core.store().set_anchor(&anchor)?;
         self.journal(What::OrchestratorStopped { reason: reason.to_owned() })?;
@@ -289,6 +310,7 @@ impl Shell {
         let now = reading(&self.timeline);
         let at = now.at;
         let sweeps = self.beat.due(now, &self.core.fleet().tmux, !self.trouble.is_on(), &mut drained);
+        self.publisher.drained(self.core.fleet(), &drained);
         match self.core.turn(drained) {
             Ok(()) => {
                 self.beat.looked(now);
@@ -322,6 +344,7 @@ impl Shell {
         if matches!(error, StoreError::Fenced { .. }) {
             return Err(error);
         }
+        Publisher::refused(&error);
         self.trouble.met(&error);
         self.beat.refused(self.timeline.at());
         Ok(())

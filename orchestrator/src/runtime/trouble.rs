@@ -87,6 +87,13 @@ impl Keeper {
         }
     }
 
+    /// It stops: what it told is over with it, whether the store works or not.
+    pub(super) fn leave(&mut self) {
+        if self.now.take().is_some() {
+            drop(std::fs::remove_file(self.run_dir.join(NAME)));
+        }
+    }
+
     fn tell(&self, trouble: &Trouble) {
         let written = serde_json::to_vec(trouble)
             .map_err(std::io::Error::other)

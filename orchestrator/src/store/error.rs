@@ -93,6 +93,13 @@ pub enum Class {
 }
 
 impl StoreError {
+    /// Whether somebody else held the lock for too long.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
     /// Whether it may pass by itself.
     #[must_use]
     pub fn class(&self) -> Class {

@@ -290,6 +290,7 @@ fn create_outcome(cause: FailureKind) -> &'static str {
         | FailureKind::ResourceChanged
         | FailureKind::WorktreeInvalid
         | FailureKind::Io
+        | FailureKind::Exhausted
         | FailureKind::Invalid => "missing_resource",
         // Agents that end before they have acknowledged were never briefed.
         FailureKind::BriefUnacknowledged

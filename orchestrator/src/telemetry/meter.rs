@@ -31,15 +31,6 @@ impl Op {
     }
 }
 
-/// What was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
-    /// An event that found the inbox full.
-    InboxFull,
-    /// A line that could not be written to the event log (the journal still has it).
-    LogUnwritable,
-}
-
 /// A program's label, if it is one; the orchestrator's own operations are no subprocess.
 pub(super) fn program(program: Program) -> Option<&'static str> {
     match program {
@@ -88,13 +79,9 @@ pub fn reconciled(duration: Span, wall: WallTime) {
     metric::RECONCILE_LAST_SUCCESS.set(&[], wall.0 as f64 / 1_000_000.0);
 }
 
-/// Something was lost. Must never happen.
-pub fn dropped(what: Dropped) {
-    let reason = match what {
-        Dropped::InboxFull => "inbox_full",
-        Dropped::LogUnwritable => "log_unwritable",
-    };
-    metric::EVENTS_DROPPED.count(&[reason]);
+/// File events were lost on their way; everything is looked at instead.
+pub fn file_events_lost() {
+    metric::EVENTS_DROPPED.count(&["inotify"]);
 }
 
 fn outcome(ending: &Ending) -> &'static str {
@@ -126,8 +113,7 @@ mod tests {
             database_busy(Op::Enqueue);
             session_create_db_error();
             reconciled(Span::from_millis(7), WallTime(1_700_000_000_000_000));
-            dropped(Dropped::InboxFull);
-            dropped(Dropped::LogUnwritable);
+            file_events_lost();
             // What is no program counts nowhere.
             subprocess_ok(Program::Orch, Span(1));
         });
@@ -135,8 +121,7 @@ mod tests {
         orch_db_busy_total{op="enqueue"} 1
         orch_db_transaction_seconds_sum{op="commit"} 0.001
         orch_db_transaction_seconds_count{op="commit"} 1
-        orch_events_dropped_total{reason="inbox_full"} 1
-        orch_events_dropped_total{reason="log_unwritable"} 1
+        orch_events_dropped_total{reason="inotify"} 1
         orch_reconcile_last_success_timestamp_seconds 1700000000
         orch_reconcile_seconds_sum 0.007
         orch_reconcile_seconds_count 1

@@ -163,6 +163,7 @@ fn fault(who: &str, what: &What) -> String {
                 | FailureKind::NameConflict
                 | FailureKind::SubprocessFailed
                 | FailureKind::SpawnFailed
+                | FailureKind::Exhausted
                 | FailureKind::BriefUnacknowledged => format!("is unusable ({})", ending(failure)),
             };
             format!("{thing} of {who} {is}; {}", noticed(*detected_by, *lag))
@@ -297,6 +298,7 @@ pub fn kind(kind: FailureKind) -> &'static str {
         FailureKind::NameConflict => "name_conflict",
         FailureKind::SubprocessFailed => "subprocess_failed",
         FailureKind::SpawnFailed => "spawn_failed",
+        FailureKind::Exhausted => "exhausted",
         FailureKind::TimedOut => "timed_out",
         FailureKind::BriefUnacknowledged => "brief_unacknowledged",
         FailureKind::Io => "io",

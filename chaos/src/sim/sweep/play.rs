@@ -403,7 +403,7 @@ impl Sim {
                 .filter(|job| job.ordered.effect.is_durable())
                 .map(|job| format!("effect {} ({}) is under way", job.ordered.id, job.ordered.effect.name())),
         );
-        left.extend(world.spool.keys().map(|name| format!("record {name}")));
+        left.extend(world.spool.keys().map(|name| format!("record {}", name.display())));
         end.left = left;
         end
     }

@@ -21,7 +21,7 @@ pub enum LinkError {
 /// # Errors
 /// What is wrong, or why that is not known.
 pub fn worktree_linked(path: &Path) -> Result<(), LinkError> {
-    let git_dir = linked(path)?;
+    let git_dir = linked_git_dir(path)?;
     if !git_dir.is_dir() {
         return Err(LinkError::Wrong(format!("{} leads nowhere", path.join(".git").display())));
     }
@@ -39,17 +39,25 @@ pub fn dir_of(path: &Path) -> Option<PathBuf> {
     linked_git_dir(path).ok()
 }
 
-/// Where the `.git` file of a worktree leads.
-pub(super) fn linked_git_dir(path: &Path) -> Result<PathBuf, String> {
-    linked(path).map_err(|error| error.to_string())
+/// The system's refusal at `path`: something wrong with it, or a lack of ours.
+pub(super) fn refused(path: &Path, error: &std::io::Error) -> LinkError {
+    let why = format!("{}: {error}", path.display());
+    if files::lacking(error) { LinkError::NotNow(why) } else { LinkError::Wrong(why) }
 }
 
-fn linked(path: &Path) -> Result<PathBuf, LinkError> {
+/// What was found, or nothing where something is wrong; only a lack of ours stays an error.
+pub(super) fn proved<T>(found: Result<T, LinkError>) -> Result<Option<T>, LinkError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(LinkError::Wrong(_)) => Ok(None),
+        Err(error @ LinkError::NotNow(_)) => Err(error),
+    }
+}
+
+/// Where the `.git` file of a worktree leads.
+pub(super) fn linked_git_dir(path: &Path) -> Result<PathBuf, LinkError> {
     let link = path.join(".git");
-    let failed = |error: std::io::Error| {
-        let why = format!("{}: {error}", link.display());
-        if files::lacking(&error) { LinkError::NotNow(why) } else { LinkError::Wrong(why) }
-    };
+    let failed = |error: std::io::Error| refused(&link, &error);
     if !link.symlink_metadata().map_err(failed)?.is_file() {
         return Err(LinkError::Wrong(format!("{} is not a regular file", link.display())));
     }
@@ -61,16 +69,16 @@ fn linked(path: &Path) -> Result<PathBuf, LinkError> {
 }
 
 /// The directory that all worktrees of one repository share, canonical, so that two can be compared.
-pub(super) fn common_dir(top: &Path) -> Result<PathBuf, String> {
+pub(super) fn common_dir(top: &Path) -> Result<PathBuf, LinkError> {
     let link = top.join(".git");
     let mut shared = if link.is_dir() { link } else { linked_git_dir(top)? };
     let pointer = shared.join("commondir");
     if pointer.exists() {
         shared = shared.join(read_text(&pointer)?.trim_end_matches('\n'));
     }
-    std::fs::canonicalize(&shared).map_err(|error| format!("{}: {error}", shared.display()))
+    std::fs::canonicalize(&shared).map_err(|error| refused(&shared, &error))
 }
 
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+pub(super) fn read_text(path: &Path) -> Result<String, LinkError> {
+    std::fs::read_to_string(path).map_err(|error| refused(path, &error))
 }

@@ -17,7 +17,8 @@ pub use link::{LinkError, dir_of, worktree_linked};
 
 use super::run::{Keep, Run, RunBytes, run_bytes};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
-use link::{common_dir, linked_git_dir};
+use link::{common_dir, linked_git_dir, proved};
+use park::not_known;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -227,14 +228,18 @@ impl Git {
                 // (measured); with its directory gone it drops the registration.
                 remove_husk(&w.path).map_err(|why| in_the_way(w, why))?;
                 self.call(&w.repo, &["worktree", "remove", "-f", "-f", path]).await?;
-            } else if there && linked_git_dir(&w.path).is_ok() && ours.branch.as_deref() == Some(&branch_ref) {
+            } else if there
+                && proved(linked_git_dir(&w.path)).map_err(|error| not_known(w, error))?.is_some()
+                && ours.branch.as_deref() == Some(&branch_ref)
+            {
                 match self.confirm(w, false).await {
                     Err(failure) if is_broken(&failure) => {}
                     done => return done,
                 }
             }
         }
-        if check_vacant(&w.path).is_err() {
+        // Only what is proved to be there, and not to be ours, is moved.
+        if proved(check_vacant(&w.path)).map_err(|error| not_known(w, error))?.is_none() {
             parked.push(self.set_aside(w, &w.path).await?);
         }
         // Parking has changed what is registered where, unless an earlier call came no further than the rename.
@@ -249,7 +254,7 @@ impl Git {
             }
         }
         self.take_branch(w, &branch_ref, parked).await?;
-        check_vacant(&w.path).map_err(|why| in_the_way(w, why))?;
+        check_vacant(&w.path).map_err(|error| not_known(w, error))?;
         self.add(w, path).await?;
         self.confirm(w, true).await
     }
@@ -284,8 +289,8 @@ impl Git {
     }
 
     async fn confirm(&self, w: &WorktreeSpec, created: bool) -> Result<WorktreeFact, Failure> {
-        let worktrees = common_dir(&w.path).map_err(|why| in_the_way(w, why))?;
-        let repos = common_dir(&w.repo).map_err(|why| in_the_way(w, why))?;
+        let worktrees = common_dir(&w.path).map_err(|error| not_known(w, error))?;
+        let repos = common_dir(&w.repo).map_err(|error| not_known(w, error))?;
         if worktrees != repos {
             let [path, other] = [w.path.display(), worktrees.display()];
             return Err(in_the_way(w, format!("{path} belongs to another repository: {other}")));
@@ -431,14 +436,15 @@ fn check_spec(w: &WorktreeSpec) -> Result<(), String> {
 }
 
 /// A worktree may be made where nothing is, or in an empty directory (B52).
-fn check_vacant(path: &Path) -> Result<(), String> {
+fn check_vacant(path: &Path) -> Result<(), LinkError> {
     match std::fs::read_dir(path) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(format!("{} exists, is not empty and is not ours", path.display())),
+            Some(Ok(_)) => Err(LinkError::Wrong(format!("{} exists, is not empty and is not ours", path.display()))),
+            Some(Err(error)) => Err(link::refused(path, &error)),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(link::refused(path, &error)),
     }
 }
 
@@ -494,6 +500,7 @@ mod tests {
     use crate::domain::failure::Stderr;
     use crate::env::files;
     use crate::env::process::find_by_token;
+    use crate::env::scarce;
     use std::collections::BTreeSet;
     use std::fs;
     use std::process::Command;
@@ -961,5 +968,33 @@ mod tests {
         let clean = head_of("# branch.oid ab\0# branch.head (detached)\0").unwrap();
         assert_eq!(clean, HeadFact { sha: "ab".to_owned(), branch: None, dirty: false });
         assert!(head_of("# branch.oid ab\0# branch.head m\0# stash 1\0? new\0").unwrap().dirty);
+    }
+
+    /// A worktree that cannot be looked at for want of descriptors is not moved, and nobody is blamed.
+    #[tokio::test]
+    async fn without_descriptors_a_good_worktree_stays_where_it_is() {
+        if !scarce::is_here("env::git::tests::without_descriptors_a_good_worktree_stays_where_it_is") {
+            return;
+        }
+        let place = Place::new();
+        let spec = place.spec("developer");
+        place.git.ensure_worktree(&spec).await.unwrap();
+        let mut taken = scarce::take_all();
+        assert!(matches!(check_vacant(&spec.path), Err(LinkError::NotNow(_))));
+        assert!(matches!(linked_git_dir(&spec.path), Err(LinkError::NotNow(_))));
+        assert!(matches!(common_dir(&spec.path), Err(LinkError::NotNow(_))));
+        for free in 0..24 {
+            if free < 2 {
+                let parked = place.git.set_aside(&spec, &spec.path).await.unwrap_err();
+                assert_eq!(parked.kind, FailureKind::Exhausted, "with {free} descriptors left: {parked:?}");
+            }
+            match place.git.ensure_worktree(&spec).await {
+                Ok(made) => assert_eq!((made.created, made.parked), (false, Vec::new()), "with {free} left"),
+                Err(failure) => assert_eq!(failure.kind, FailureKind::Exhausted, "with {free} left: {failure:?}"),
+            }
+            assert!(spec.path.join("file.txt").exists(), "with {free} left");
+            drop(taken.pop());
+        }
+        assert!(!place.git.ensure_worktree(&spec).await.unwrap().created, "and at last there are enough");
     }
 }

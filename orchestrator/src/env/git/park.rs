@@ -4,7 +4,7 @@
 //! is told where it is now, and its HEAD lets go of the branch that is wanted. The index, what is uncommitted and
 //! every commit stay. A lock with a reason of its own is somebody's word that nothing is to be moved: it is respected.
 
-use super::link::{common_dir, linked_git_dir, read_text};
+use super::link::{LinkError, common_dir, linked_git_dir, proved, read_text, refused};
 use super::{Git, Registered, WorktreeSpec, in_the_way, parse_list, refusal, utf8};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::env::files;
@@ -19,27 +19,34 @@ impl Git {
 
     /// Moves what is at `path` into the park and tells git; says where it is now.
     pub(super) async fn set_aside(&self, w: &WorktreeSpec, path: &Path) -> Result<PathBuf, Failure> {
-        let admin = admin_of(&w.repo, path);
+        let lacking = |error| not_known(w, error);
+        let admin = admin_of(&w.repo, path).map_err(lacking)?;
+        let linked = proved(linked_git_dir(path)).map_err(lacking)?;
         // The lock may be another repository's, too.
-        for git_dir in admin.iter().cloned().chain(linked_git_dir(path)) {
-            if let Ok(reason) = read_text(&git_dir.join("locked")) {
+        for git_dir in admin.iter().chain(&linked) {
+            if let Some(reason) = proved(read_text(&git_dir.join("locked"))).map_err(lacking)? {
                 return Err(in_the_way(w, locked(path, &reason)));
             }
         }
-        let place = files::move_aside(path, &w.park)
-            .map_err(|error| in_the_way(w, format!("{} cannot be parked: {error}", path.display())))?;
+        let place = files::move_aside(path, &w.park).map_err(|error| match refused(path, &error) {
+            LinkError::Wrong(_) => in_the_way(w, format!("{} cannot be parked: {error}", path.display())),
+            error @ LinkError::NotNow(_) => lacking(error),
+        })?;
         self.settle_parked(w, admin.as_deref(), &place).await?;
         Ok(place)
     }
 
     /// What an earlier call moved into the park without coming to tell git: that is done now.
     pub(super) async fn finish_parking(&self, w: &WorktreeSpec, path: &Path) -> Result<Option<PathBuf>, Failure> {
-        let (Some(admin), Some(name)) = (admin_of(&w.repo, path), path.file_name()) else { return Ok(None) };
+        let lacking = |error| not_known(w, error);
+        let admin = admin_of(&w.repo, path).map_err(lacking)?;
+        let (Some(admin), Some(name)) = (admin, path.file_name()) else { return Ok(None) };
         let prefix = format!("{}.", name.to_string_lossy());
-        let Ok(entries) = std::fs::read_dir(&w.park) else { return Ok(None) };
+        let listed = std::fs::read_dir(&w.park).map_err(|error| refused(&w.park, &error));
+        let Some(entries) = proved(listed).map_err(lacking)? else { return Ok(None) };
         for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
             let place = entry.path();
-            if linked_git_dir(&place).is_ok_and(|git_dir| git_dir == admin) {
+            if proved(linked_git_dir(&place)).map_err(lacking)?.is_some_and(|git_dir| git_dir == admin) {
                 self.settle_parked(w, Some(&admin), &place).await?;
                 return Ok(Some(place));
             }
@@ -52,13 +59,14 @@ impl Git {
     async fn settle_parked(&self, w: &WorktreeSpec, admin: Option<&Path>, place: &Path) -> Result<(), Failure> {
         let failed = |why: String| in_the_way(w, format!("{} is parked, but {why}", place.display()));
         let link = place.join(".git");
-        let leads = linked_git_dir(place).is_ok_and(|git_dir| git_dir.is_dir());
+        let lacking = |error| not_known(w, error);
+        let leads = proved(linked_git_dir(place)).map_err(lacking)?.is_some_and(|git_dir| git_dir.is_dir());
         if let Some(admin) = admin.filter(|_| !leads && place.is_dir() && !link.is_dir()) {
             // Its link was lost or broken: with it, index and HEAD are found again.
             let text = format!("gitdir: {}\n", utf8(admin).map_err(failed)?);
             std::fs::write(&link, text).map_err(|error| failed(format!("its link cannot be mended: {error}")))?;
         }
-        let Ok(shared) = common_dir(place) else { return Ok(()) };
+        let Some(shared) = proved(common_dir(place)).map_err(lacking)? else { return Ok(()) };
         if !link.is_file() {
             return Ok(());
         }
@@ -90,6 +98,14 @@ impl Git {
     }
 }
 
+/// Something is in the way, or it cannot be known just now, which is nobody's fault.
+pub(super) fn not_known(w: &WorktreeSpec, error: LinkError) -> Failure {
+    match error {
+        LinkError::Wrong(why) => in_the_way(w, why),
+        LinkError::NotNow(why) => Failure { kind: FailureKind::Exhausted, ..in_the_way(w, why) },
+    }
+}
+
 /// A lock in words, with its reason.
 pub(super) fn locked(path: &Path, reason: &str) -> String {
     let reason = reason.trim();
@@ -98,12 +114,20 @@ pub(super) fn locked(path: &Path, reason: &str) -> String {
 }
 
 /// The registration of the worktree at `path` with this repository, which may say so although nothing is there.
-fn admin_of(repo: &Path, path: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(common_dir(repo).ok()?.join("worktrees")).ok()?;
+fn admin_of(repo: &Path, path: &Path) -> Result<Option<PathBuf>, LinkError> {
+    let Some(shared) = proved(common_dir(repo))? else { return Ok(None) };
+    let all = shared.join("worktrees");
+    let listed = std::fs::read_dir(&all).map_err(|error| refused(&all, &error));
+    let Some(entries) = proved(listed)? else { return Ok(None) };
     let link = path.join(".git");
-    let is_it = |admin: &PathBuf| {
+    for entry in entries {
+        let Some(entry) = proved(entry.map_err(|error| refused(&all, &error)))? else { continue };
+        let admin = entry.path();
         // git 2.48 and later may write it relative to the registration.
-        read_text(&admin.join("gitdir")).is_ok_and(|text| admin.join(text.trim_end_matches('\n')) == link)
-    };
-    entries.flatten().map(|entry| entry.path()).find(is_it)
+        let text = proved(read_text(&admin.join("gitdir")))?;
+        if text.is_some_and(|text| admin.join(text.trim_end_matches('\n')) == link) {
+            return Ok(Some(admin));
+        }
+    }
+    Ok(None)
 }

@@ -107,6 +107,9 @@ fn prepared(path: &Path) -> Result<(Manifest, File), LaunchError> {
     let unreadable = |why: String| LaunchError::Manifest { path: path.to_owned(), why };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    // It has served: what it holds is the agent's own environment, and nobody reads it again. A launch that is ordered
+    // again writes it again.
+    drop(std::fs::remove_file(path));
     let mut stderr = open_stderr(&manifest.stderr)?;
     let checked = check(&manifest);
     if let Err(error) = &checked {
@@ -203,6 +206,22 @@ mod tests {
     use crate::env::git::Git;
     use crate::env::tmux::TmuxConfig;
     use std::time::Duration;
+
+    #[test]
+    fn the_manifest_goes_with_its_launch() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let manifest = Manifest {
+            argv: vec!["true".to_owned()],
+            env: BTreeMap::from([("SECRET".to_owned(), "s3cret".to_owned())]),
+            cwd: dir.path().join("none"),
+            claude_md: Pin { size: 0, sha256: String::new() },
+            stderr: dir.path().join("stderr"),
+        };
+        let path = dir.path().join("7.developer.e1.json");
+        std::fs::write(&path, serde_json::to_vec(&manifest).expect("JSON")).expect("written");
+        assert!(matches!(prepared(&path), Err(LaunchError::Worktree { .. })));
+        assert!(!path.exists(), "also of a launch that failed");
+    }
 
     #[test]
     fn an_agent_joins_its_projects_trace_and_its_token_stays_out_of_it() {

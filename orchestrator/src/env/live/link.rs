@@ -178,12 +178,13 @@ pub(super) fn listed(control: &Control, panes: Vec<tmux::Pane>) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{Places, Turns, sample, watches};
     use super::*;
     use crate::env::clock::Timeline;
     use crate::env::git::Git;
     use crate::env::kin::Kin;
+    use crate::env::live::hang::{Single, Stuck};
     use crate::env::tmux::TmuxConfig;
     use rustix::process::Signal;
     use std::os::unix::fs::PermissionsExt as _;
@@ -201,7 +202,11 @@ mod tests {
         }
     }
 
-    fn world(home: &Path, tmux: TmuxConfig) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+    /// A world without a connection, and what is told in it.
+    pub(in crate::env::live) fn world(
+        home: &Path,
+        tmux: TmuxConfig,
+    ) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
         let git = Git { program: "git".into(), deadline: PATIENCE, marker: None };
         let (spool, orch, installation) = (home.join("spool"), "/bin/orch".into(), "ab12".to_owned());
         let places = Places { home: home.to_owned(), spool, orch, installation, tmux, git };
@@ -214,6 +219,9 @@ mod tests {
             turns: Turns::default(),
             tables: sample::Tables::default(),
             kin: Kin::default(),
+            stuck: Stuck::default(),
+            surveying: Single::default(),
+            looking_at_kin: Single::default(),
             directories: watches::Directories::default(),
         };
         (world, events)

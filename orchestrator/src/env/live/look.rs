@@ -9,22 +9,19 @@ use crate::env::files::{self, Found, InspectLimits};
 use crate::env::git::{self, LinkError};
 use std::path::Path;
 
-/// Looks at several roles. Blocks; callers hand it to a blocking thread.
+/// Looks at one role. Blocks; callers hand it to a blocking thread.
 ///
 /// # Errors
 /// Why something could not be looked at just now, for want of descriptors, say: that is no finding (G3, T28).
-pub(super) fn look_at(world: &World, looks: &[RoleLook]) -> Result<Vec<RoleFound>, String> {
-    let found = |look: &RoleLook| {
-        let worktree = world.path(&look.worktree);
-        let linked = match git::worktree_linked(&worktree) {
-            Ok(()) => None,
-            Err(LinkError::Wrong(why)) => Some(why),
-            Err(LinkError::NotNow(why)) => return Err(why),
-        };
-        let files = look.files.iter().map(|path| file(&worktree, path)).collect::<Result<_, _>>()?;
-        Ok(RoleFound { role: look.role.clone(), worktree: linked, files })
+pub(super) fn look_at(world: &World, look: &RoleLook) -> Result<RoleFound, String> {
+    let worktree = world.path(&look.worktree);
+    let linked = match git::worktree_linked(&worktree) {
+        Ok(()) => None,
+        Err(LinkError::Wrong(why)) => Some(why),
+        Err(LinkError::NotNow(why)) => return Err(why),
     };
-    looks.iter().map(found).collect()
+    let files = look.files.iter().map(|path| file(&worktree, path)).collect::<Result<_, _>>()?;
+    Ok(RoleFound { role: look.role.clone(), worktree: linked, files })
 }
 
 fn file(worktree: &Path, path: &str) -> Result<FileFound, String> {

@@ -3,6 +3,7 @@
 //! Every effect becomes a task of its own, so a slow `git worktree add` or a hung tmux delays nobody else; what the
 //! task finds goes into the inbox as an event. Nothing here decides: what was found is told as it was found.
 
+mod hang;
 mod launcher;
 mod link;
 mod look;
@@ -23,6 +24,7 @@ use crate::domain::event::{Event, Happened, Source};
 use crate::domain::project::Project;
 use crate::domain::time::Now;
 use crate::spool;
+use hang::{Single, Stuck};
 use link::Link;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,9 @@ struct World {
     turns: Turns,
     tables: sample::Tables,
     kin: Kin,
+    stuck: Stuck,
+    surveying: Single,
+    looking_at_kin: Single,
     directories: watches::Directories,
 }
 
@@ -119,6 +124,9 @@ impl Live {
             turns: Turns::default(),
             tables: sample::Tables::default(),
             kin: Kin::default(),
+            stuck: Stuck::default(),
+            surveying: Single::default(),
+            looking_at_kin: Single::default(),
             directories: watches::Directories::default(),
         };
         let watches = Watches::start(&world, runtime)?;
@@ -156,18 +164,25 @@ impl Env for Live {
     }
 
     fn drain_spool(&mut self) -> Vec<SpoolItem> {
+        // Before it is read: what comes after that is told.
+        if self.watches.follow_spool() {
+            tracing::warn!("the spool was taken away and made again; it is watched again");
+        }
         let at = self.world.timeline.at();
         spooled(&self.world.places.spool, |event| Happened { seen_at: at, source: Source::Spool, event })
     }
 
     fn consume(&mut self, item: &SpoolItem) {
-        let path = self.world.places.spool.join("new").join(&item.name);
-        let done = if item.usable { spool::consume(&path) } else { spool::reject(&path).map(drop) };
-        if let Err(error) = done {
+        if let Err(error) = take_away(&self.world.places.spool, item) {
             // It is read again in the next turn; reports are idempotent, so that costs time, not truth.
-            tracing::warn!(record = %item.name, %error, "a spool record could not be taken away");
+            tracing::warn!(record = %item.name.display(), %error, "a spool record could not be taken away");
         }
     }
+}
+
+fn take_away(spool: &Path, item: &SpoolItem) -> std::io::Result<()> {
+    let path = spool.join("new").join(&item.name);
+    if item.usable { spool::consume(&path) } else { spool::reject(&path).map(drop) }
 }
 
 fn spooled(directory: &Path, happened: impl Fn(Event) -> Happened) -> Vec<SpoolItem> {
@@ -185,7 +200,7 @@ fn spooled(directory: &Path, happened: impl Fn(Event) -> Happened) -> Vec<SpoolI
 fn read_in_turn(paths: Vec<PathBuf>, happened: impl Fn(Event) -> Happened) -> Vec<SpoolItem> {
     let mut items = Vec::with_capacity(paths.len());
     for path in paths {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
         let (event, usable) = match spool::read(&path) {
             Ok(record) => {
                 let spool::Record { project, role, epoch, token, report, .. } = record;
@@ -195,7 +210,9 @@ fn read_in_turn(paths: Vec<PathBuf>, happened: impl Fn(Event) -> Happened) -> Ve
                 tracing::warn!(%error, "the spool is read on in the next turn");
                 break;
             }
-            Err(error) => (Event::SpoolRejected { name: name.clone(), reason: error.to_string() }, false),
+            Err(error) => {
+                (Event::SpoolRejected { name: name.to_string_lossy().into_owned(), reason: error.to_string() }, false)
+            }
         };
         items.push(SpoolItem { name, happened: happened(event), usable });
     }
@@ -209,6 +226,7 @@ mod tests {
     use crate::domain::id::{Epoch, ProjectId, RoleName, Token};
     use crate::env::scarce;
     use crate::spool::{Identity, Record};
+    use std::os::unix::ffi::OsStringExt as _;
 
     #[test]
     fn a_report_that_cannot_be_read_for_want_of_descriptors_waits() {
@@ -233,5 +251,20 @@ mod tests {
         assert_eq!(read_in_turn(paths.clone(), happened), []);
         drop(taken);
         assert_eq!(read_in_turn(paths, happened).iter().filter(|item| item.usable).count(), 3);
+    }
+
+    #[test]
+    fn a_record_whose_name_is_no_text_is_taken_away() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let new = dir.path().join("new");
+        std::fs::create_dir(&new).expect("made");
+        let name = std::ffi::OsString::from_vec(b"caf\xe9".to_vec());
+        std::fs::write(new.join(&name), "{}").expect("written");
+        let happened = |event| Happened { seen_at: crate::domain::time::Timestamp(0), source: Source::Spool, event };
+        let items = spooled(dir.path(), happened);
+        assert_eq!(items.iter().map(|item| (&item.name, item.usable)).collect::<Vec<_>>(), [(&name, false)]);
+        take_away(dir.path(), &items[0]).expect("taken away");
+        assert_eq!(spooled(dir.path(), happened), []);
+        assert!(dir.path().join("rejected").join(name).exists(), "kept for a person");
     }
 }

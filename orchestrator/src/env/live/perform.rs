@@ -1,6 +1,7 @@
 //! Performing effects: one task each, idempotent by token, with a deadline on every step.
 
 use super::World;
+use super::hang::Hung;
 use super::launcher;
 use super::look::look_at;
 use super::remains::{self, Asked};
@@ -16,6 +17,7 @@ use crate::domain::time::Span;
 use crate::env::files::{self, Ensured, Found, InspectLimits};
 use crate::env::git::WorktreeSpec;
 use crate::env::process;
+use crate::env::run::spawn_kind;
 use crate::env::tmux::{self, Control, Created, Pane, TmuxError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,8 +85,8 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
         Effect::EnsureFiles { worktree, files, park } => {
             let (worktree, park) = (world.path(worktree), world.path(park));
             let files = files.clone();
-            let written = blocking(ordered, move || ensure_files(&worktree, &files, &park)).await?;
-            written.map_err(|why| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), why))
+            let written = at_place(world, ordered, worktree.clone(), move || ensure_files(&worktree, &files, &park));
+            written.await?.map_err(|error| io_failure(ordered, &error))
         }
         Effect::Look { roles } => Ok(Fact::Looked { roles: look(world, ordered, roles).await? }),
         Effect::EndRemains { tokens } => {
@@ -159,7 +161,7 @@ async fn preflight(
             Err(Failure { kind: FailureKind::Io, ..invalid("disk", why) })
         }
         Ok(_) => Ok(Fact::Preflighted),
-        Err(error) => Err(Failure { kind: FailureKind::Io, ..invalid("disk", error.to_string()) }),
+        Err(error) => Err(Failure { kind: io_kind(&error), ..invalid("disk", error.to_string()) }),
     }
 }
 
@@ -172,17 +174,20 @@ fn findable(world: &World, program: &str) -> bool {
     path.unwrap_or_default().split(':').any(|directory| Path::new(directory).join(program).is_file())
 }
 
-fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<Fact, String> {
+fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> std::io::Result<Fact> {
     let (mut parked, mut left) = (Vec::new(), Vec::new());
     for file in files {
         if file.way != Way::Exact {
             if let Err(error) = add_to_file(worktree, file) {
+                if files::lacking(&error) {
+                    return Err(error);
+                }
                 left.push(LeftAlone { path: file.path.clone(), why: error.to_string() });
             }
             continue;
         }
         let ensured = files::ensure(worktree, Path::new(&file.path), file.content.as_bytes(), 0o600, park)
-            .map_err(|error| format!("write {}: {error}", file.path))?;
+            .map_err(|error| files::in_words(format!("write {}: {error}", file.path), &error))?;
         if let Ensured::Replaced { parked: place } = ensured {
             parked.push(place.display().to_string());
         }
@@ -192,7 +197,8 @@ fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> Result<F
     if let Found::Regular { size, sha256, .. } = found {
         return Ok(Fact::FilesReady { claude_md: Pin { size, sha256 }, parked, left });
     }
-    Err(format!("read back {}: {found:?}", first.display()))
+    let words = format!("read back {}: {found:?}", first.display());
+    Err(if let Found::NotNow { .. } = found { files::not_now(words) } else { std::io::Error::other(words) })
 }
 
 /// Adds our part to a file that somebody else owns; one of ours that is missing is private.
@@ -208,9 +214,16 @@ fn add_to_file(worktree: &Path, file: &FileToWrite) -> std::io::Result<()> {
 }
 
 async fn look(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Vec<RoleFound>, Failure> {
-    let (world, roles) = (world.clone(), roles.to_vec());
-    let found = blocking(ordered, move || look_at(&world, &roles)).await?;
-    found.map_err(|why| Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), why))
+    let mut all = Vec::with_capacity(roles.len());
+    // One after the other, so that it can be said where it hangs.
+    for role in roles {
+        let (there, place, role) = (world.clone(), world.path(&role.worktree), role.clone());
+        let found = at_place(world, ordered, place, move || look_at(&there, &role)).await?;
+        all.push(
+            found.map_err(|why| Failure::of_operation(ordered.stage, FailureKind::Exhausted, words(ordered), why))?,
+        );
+    }
+    Ok(all)
 }
 
 async fn certify(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result<Fact, Failure> {
@@ -241,9 +254,7 @@ async fn ensure_session(
     launches: &[Launch],
 ) -> Result<Fact, Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
-    let io = |error: std::io::Error| {
-        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
-    };
+    let io = |error: std::io::Error| io_failure(ordered, &error);
     let control = control(world, ordered).await?;
     let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
     let panes = panes.map_err(io)?;
@@ -301,10 +312,7 @@ async fn respawn(
 ) -> Result<Fact, Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let io = |error: std::io::Error| {
-        Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), error.to_string())
-    };
-    let launched = launcher::pane(world, launch).map_err(io)?;
+    let io = |error: std::io::Error| io_failure(ordered, &error);
     // What an earlier try whose outcome is unknown has started is found by its token, and is not started again.
     let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     if let Some(up) = pane_up(launch, &there).map_err(io)? {
@@ -323,6 +331,7 @@ async fn respawn(
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
         Some(_) | None => None,
     };
+    let launched = launcher::pane(world, launch).map_err(io)?;
     tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
@@ -343,6 +352,29 @@ async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, aga
     tmux::press_enter(&control, pane).await.map_err(failed)
 }
 
+/// Runs what works at one directory; its file system may hang, and then so does the thread, but nobody else.
+async fn at_place<T: Send + 'static>(
+    world: &World,
+    ordered: &Ordered,
+    place: PathBuf,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let limit = Duration::from_micros(deadline::FILES.0);
+    world.stuck.run(&place, limit, work).await.map_err(|hung| {
+        let mut what = words(ordered);
+        what.push(place.display().to_string());
+        let (kind, ending) = match hung {
+            Hung::Deadline => (FailureKind::TimedOut, Ending::DeadlinePassed(deadline::FILES)),
+            Hung::Already => {
+                (FailureKind::TimedOut, Ending::Reason("what was begun there before still hangs".to_owned()))
+            }
+            Hung::Ended(why) => (FailureKind::Io, Ending::Reason(why)),
+        };
+        let hint = Some("does its file system answer?".to_owned()).filter(|_| kind == FailureKind::TimedOut);
+        Failure { ending, hint, ..Failure::of_operation(ordered.stage, kind, what, "") }
+    })
+}
+
 /// Runs what blocks on a thread that may.
 pub(super) async fn blocking<T: Send + 'static>(
     ordered: &Ordered,
@@ -351,6 +383,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         Failure::of_operation(ordered.stage, FailureKind::Io, words(ordered), format!("its thread ended: {error}"))
     })
+}
+
+/// A file operation's failure as evidence.
+fn io_failure(ordered: &Ordered, error: &std::io::Error) -> Failure {
+    Failure::of_operation(ordered.stage, io_kind(error), words(ordered), error.to_string())
+}
+
+/// Whether a file operation failed for want of our own resources.
+pub(super) fn io_kind(error: &std::io::Error) -> FailureKind {
+    if files::lacking(error) { FailureKind::Exhausted } else { FailureKind::Io }
 }
 
 /// The operation in words, for evidence.
@@ -367,8 +409,9 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
             let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
             (FailureKind::TimedOut, Ending::DeadlinePassed(Span(micros)), argv.clone())
         }
-        TmuxError::Spawn { source, .. } => {
-            (FailureKind::SpawnFailed, Ending::NotStarted(source.to_string()), words(ordered))
+        TmuxError::Spawn { source, .. } => (spawn_kind(source), Ending::NotStarted(source.to_string()), words(ordered)),
+        TmuxError::Io { source, .. } if files::lacking(source) => {
+            (FailureKind::Exhausted, Ending::Reason(error.to_string()), words(ordered))
         }
         TmuxError::Refused { argv, message } => {
             (FailureKind::SubprocessFailed, Ending::Reason(message.clone()), argv.clone())
@@ -401,6 +444,7 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::scarce;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::process::Command;
@@ -507,5 +551,33 @@ mod tests {
         check(&|path| symlink("../../shared.json", path).unwrap(), "it is a symlink to ../../shared.json");
         check(&|path| fs::create_dir(path).unwrap(), "it is a directory");
         check(&|path| fs::write(path, vec![b' '; (4 << 20) + 1]).unwrap(), "at most 4194304 are read");
+    }
+
+    /// Hooks, too: a file that could not be read just now was not refused.
+    #[test]
+    fn without_descriptors_files_that_cannot_be_written_are_our_lack() {
+        if !scarce::is_here("env::live::perform::tests::without_descriptors_files_that_cannot_be_written_are_our_lack")
+        {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let tree = worktree(dir.path(), &[]);
+        let file = |path: &str, way| FileToWrite { path: path.to_owned(), way, content: Arc::from(OURS) };
+        let files = [file("CLAUDE.md", Way::Exact), file(".claude/settings.local.json", Way::MergeHooks)];
+        let park = dir.path().join("park");
+        ensure_files(&tree, &files, &park).unwrap();
+        let mut taken = scarce::take_all();
+        assert_eq!(io_kind(&ensure_files(&tree, &files, &park).unwrap_err()), FailureKind::Exhausted);
+        for free in 0..10 {
+            match ensure_files(&tree, &files, &park) {
+                Ok(Fact::FilesReady { parked, left, .. }) => {
+                    assert_eq!((parked, left), (vec![], vec![]), "{free} left")
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => assert_eq!(io_kind(&error), FailureKind::Exhausted, "with {free} left: {error}"),
+            }
+            drop(taken.pop());
+        }
+        assert!(ensure_files(&tree, &files, &park).is_ok());
     }
 }

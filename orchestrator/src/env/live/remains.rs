@@ -1,15 +1,15 @@
 //! What an agent leaves: gathering it as evidence, and ending it.
 
 use super::World;
-use super::perform::tmux_failure;
+use super::perform::{io_kind, tmux_failure};
 use crate::domain::effect::Ordered;
 use crate::domain::event::{Fact, PaneEnd, Remains};
-use crate::domain::failure::{Failure, FailureKind, Program, Stderr};
+use crate::domain::failure::{Failure, FailureKind, Stderr};
 use crate::domain::id::{ProcessId, Token};
 use crate::domain::limits::{self, deadline};
 use crate::domain::time::{Span, Timestamp};
 use crate::env::files;
-use crate::env::process;
+use crate::env::process::{self, EndError};
 use crate::env::tmux::{self, Control};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,8 +61,7 @@ async fn pane_remains(control: &Control, pane: &str) -> Result<(PaneEnd, String)
 /// Looks who belongs to which agent; one that cannot be had leaves what was seen before.
 pub(super) async fn look_at_kin(world: &World) {
     let kin = world.kin.clone();
-    let looked = tokio::task::spawn_blocking(move || kin.look()).await.map_err(std::io::Error::other).flatten();
-    if let Err(error) = looked {
+    if let Some(Err(error)) = world.looking_at_kin.run("a look at the agents' processes", move || kin.look()).await {
         tracing::warn!(%error, "the agents' processes cannot be looked at");
     }
 }
@@ -88,9 +87,11 @@ pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> R
         Ok(ended) => Ok(ended.term + ended.kill),
         Err(error) => {
             let what = vec!["end".to_owned(), "what an older incarnation left".to_owned()];
-            let mut failure = Failure::of_operation(ordered.stage, FailureKind::Io, what, error.to_string());
-            failure.program = Program::Orch;
-            Err(failure)
+            let (kind, why) = match &error {
+                EndError::Scan(source) => (io_kind(source), format!("{error}: {source}")),
+                EndError::Survivors { .. } => (FailureKind::Io, error.to_string()),
+            };
+            Err(Failure::of_operation(ordered.stage, kind, what, why))
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::World;
 use crate::domain::event::{Event, Source};
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
+use crate::domain::limits;
 use crate::domain::project::{Project, Role};
 use crate::env::git;
 use crate::env::process;
@@ -15,7 +16,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
 type Whose = (ProjectId, RoleName);
@@ -32,6 +34,48 @@ pub(super) struct Watched {
     seen: Option<u64>,
 }
 
+/// notify's end of the way of its events. It calls from its own thread and must not be made to wait; while the loop
+/// takes nothing (the store fails, say) it goes on emptying the kernel's queue, so this queue has to have a bound.
+struct Raw {
+    events: mpsc::Sender<WatchEvent>,
+    lost: Arc<Notify>,
+}
+
+/// The other end.
+struct RawEvents {
+    events: mpsc::Receiver<WatchEvent>,
+    lost: Arc<Notify>,
+}
+
+fn raw(bound: usize) -> (Raw, RawEvents) {
+    let (sender, receiver) = mpsc::channel(bound);
+    let lost = Arc::new(Notify::new());
+    (Raw { events: sender, lost: Arc::clone(&lost) }, RawEvents { events: receiver, lost })
+}
+
+impl Raw {
+    /// Hands an event over; for one that finds no room everything is looked at instead.
+    fn tell(&self, event: WatchEvent) {
+        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+            self.lost.notify_one();
+        }
+    }
+}
+
+impl RawEvents {
+    /// The next event; that some were lost comes after those that were not.
+    async fn next(&mut self) -> Option<WatchEvent> {
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            () = self.lost.notified() => {
+                let reason = "more happened than could be taken in".to_owned();
+                Some(WatchEvent::Rescan { reason })
+            }
+        }
+    }
+}
+
 /// Which directory belongs to whom.
 pub(super) type Directories = Arc<Mutex<BTreeMap<PathBuf, Watched>>>;
 
@@ -40,22 +84,33 @@ pub(super) struct Watches {
     processes: BTreeMap<Whose, (ProcessId, JoinHandle<()>)>,
     worktrees: BTreeMap<Whose, PathBuf>,
     directories: Directories,
+    /// The spool's folder of waiting records.
+    spool: PathBuf,
     watcher: Watcher,
 }
 
 impl Watches {
     pub(super) fn start(world: &World, runtime: &Handle) -> Result<Self, String> {
         let directories = Arc::clone(&world.directories);
-        let (raw, events) = mpsc::unbounded_channel();
-        // notify calls from its own thread and must not be made to wait: the channel is unbounded, and what it holds
-        // is bounded by the kernel's own queue (which reports an overflow as a rescan).
-        let watcher = Watcher::new(move |event| drop(raw.send(event))).map_err(|error| error.to_string())?;
-        let mut watches =
-            Self { processes: BTreeMap::new(), worktrees: BTreeMap::new(), directories: directories.clone(), watcher };
+        let (raw, events) = raw(limits::WATCH_EVENTS_MAX);
+        let watcher = Watcher::new(move |event| raw.tell(event)).map_err(|error| error.to_string())?;
         let spool = world.places.spool.join("new");
+        let mut watches = Self {
+            processes: BTreeMap::new(),
+            worktrees: BTreeMap::new(),
+            directories: directories.clone(),
+            spool: spool.clone(),
+            watcher,
+        };
         watches.watcher.watch_dir(&spool).map_err(|error| error.to_string())?;
         runtime.spawn(tell(world.clone(), spool, directories, events));
         Ok(watches)
+    }
+
+    /// Watches the spool again if it was taken away and is back: that is another directory, which nobody watches. True
+    /// if so.
+    pub(super) fn follow_spool(&mut self) -> bool {
+        self.watcher.is_gone(&self.spool) && self.watcher.watch_dir(&self.spool).is_ok()
     }
 
     /// Watches what the project has now, and no longer what it had.
@@ -135,8 +190,8 @@ async fn wait(world: World, (project, role): Whose, process: ProcessId) {
 }
 
 /// Turns file events into events.
-async fn tell(world: World, spool: PathBuf, directories: Directories, mut events: mpsc::UnboundedReceiver<WatchEvent>) {
-    while let Some(event) = events.recv().await {
+async fn tell(world: World, spool: PathBuf, directories: Directories, mut events: RawEvents) {
+    while let Some(event) = events.next().await {
         match event {
             WatchEvent::Path(path) if path.parent() == Some(spool.as_path()) => {
                 world.tell(Source::Spool, Event::SpoolTouched).await;
@@ -171,7 +226,7 @@ fn whose(directories: &Directories, path: &Path) -> Option<Whose> {
 /// a few microseconds a file, where reading and hashing all of them at every sweep would keep an idle fleet busy.
 pub(super) async fn survey(world: &World) {
     let directories = Arc::clone(&world.directories);
-    let changed = tokio::task::spawn_blocking(move || {
+    let survey = move || {
         // The stats are taken without the lock: a file system may hang.
         let known: Vec<(PathBuf, Vec<String>)> =
             lock(&directories).iter().map(|(path, watched)| (path.clone(), watched.files.clone())).collect();
@@ -187,14 +242,9 @@ pub(super) async fn survey(world: &World) {
             }
         }
         changed
-    });
-    match changed.await {
-        Ok(changed) => {
-            for (project, role) in changed {
-                world.tell(Source::Sweep, Event::FilesTouched { project, role }).await;
-            }
-        }
-        Err(error) => tracing::warn!(%error, "the survey of the worktrees ended"),
+    };
+    for (project, role) in world.surveying.run("the survey of the worktrees", survey).await.unwrap_or_default() {
+        world.tell(Source::Sweep, Event::FilesTouched { project, role }).await;
     }
 }
 
@@ -221,6 +271,50 @@ fn signature(worktree: &Path, files: &[String]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::live::link::tests::world;
+    use crate::env::tmux::TmuxConfig;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_spool_that_was_made_again_is_watched_again() {
+        let home = tempfile::tempdir().expect("a directory");
+        let new = home.path().join("spool/new");
+        std::fs::create_dir_all(&new).expect("made");
+        let deadline = Duration::from_secs(1);
+        let tmux = TmuxConfig { program: "tmux".into(), socket: home.path().join("s"), env: Vec::new(), deadline };
+        let (world, mut events) = world(home.path(), tmux);
+        let mut watches = Watches::start(&world, &Handle::current()).expect("watched");
+        assert!(!watches.follow_spool(), "it is there");
+        std::fs::remove_dir(&new).expect("removed");
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while !watches.watcher.is_gone(&new) {
+            assert!(std::time::Instant::now() < end, "its end is told");
+            std::thread::yield_now();
+        }
+        assert!(!watches.follow_spool(), "it is not there");
+        std::fs::create_dir(&new).expect("made");
+        assert_eq!([watches.follow_spool(), watches.follow_spool()], [true, false], "once");
+        std::fs::write(new.join("a"), "").expect("written");
+        let told = tokio::time::timeout(Duration::from_secs(30), events.recv()).await.expect("told in time");
+        assert_eq!(told.map(|happened| happened.event), Some(Event::SpoolTouched));
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_told_as_one_loss() {
+        async fn soon(events: &mut RawEvents) -> Option<WatchEvent> {
+            tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("told in time")
+        }
+        let (raw, mut events) = raw(2);
+        let touched = |name: &str| WatchEvent::Path(PathBuf::from(name));
+        ["a", "b", "c", "d"].map(touched).into_iter().for_each(|event| raw.tell(event));
+        assert_eq!(soon(&mut events).await, Some(touched("a")));
+        assert_eq!(soon(&mut events).await, Some(touched("b")));
+        assert!(matches!(soon(&mut events).await, Some(WatchEvent::Rescan { .. })));
+        raw.tell(touched("e"));
+        assert_eq!(soon(&mut events).await, Some(touched("e")), "and it is told once");
+        drop(raw);
+        assert_eq!(soon(&mut events).await, None);
+    }
 
     #[test]
     fn any_change_of_a_file_is_another_signature() {
