@@ -174,7 +174,10 @@ fn control(out: &mut String, report: &Report, style: Style) {
 
 /// What a zero among so many proves: with 95 % confidence the rate is below 3/N.
 pub(super) fn rule_of_three(count: f64, unit: &str) -> String {
-    format!("95 % sure: fewer than {:.3} per {unit}", (3.0 / count).min(1.0))
+    let bound = (3.0 / count).min(1.0);
+    // Two digits that say something, however many seeds there were.
+    let places = if bound < 0.01 { bound.log10().abs().ceil() as usize + 1 } else { 3 };
+    format!("95 % sure: fewer than {bound:.places$} per {unit}")
 }
 
 fn invariants(out: &mut String, report: &Report, style: Style) {
