@@ -8,7 +8,7 @@ pub mod clock;
 mod cpu;
 pub mod files;
 pub mod git;
-mod kin;
+pub mod kin;
 pub mod leftovers;
 pub mod live;
 pub mod process;

@@ -287,6 +287,7 @@ pub(super) async fn still_there(ids: &[ProcessId], until: Instant) -> Vec<Proces
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
+    use crate::env::scan::PROC;
     use crate::env::scarce;
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
@@ -446,7 +447,7 @@ mod tests {
             assert!(!matches!(waited, Ok(Ok(_))), "with {free} descriptors left: {waited:?}");
             let found = find_by_token(&tokens);
             assert!(found.as_ref().map_or(true, |found| found.len() == 1), "with {free} left: {found:?}");
-            let known = super::super::scan::kinship();
+            let known = super::super::scan::kinship(std::path::Path::new(PROC));
             assert!(known.as_ref().map_or(true, |known| known.contains_key(&id.pid)), "with {free} left");
             drop(taken.pop());
         }

@@ -14,10 +14,14 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// The environment variable that carries an incarnation's token in every process of it (DESIGN section 6).
 pub const INSTANCE_VARIABLE: &str = "ORCH_INSTANCE";
+
+/// Where the kernel shows the processes.
+pub(super) const PROC: &str = "/proc";
 
 /// How often those that are in the middle of an exec are looked at again; with [`EXEC_LOOK_INTERVAL`] about 40 ms
 /// for all together, while the moment itself lasts microseconds unless the program's file is slow to be read.
@@ -98,7 +102,7 @@ pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, St
     }
     let mut buffers = ScanBuffers::default();
     let mut unsure = Vec::new();
-    let proc_dir = each_process(|proc_dir, pid| {
+    let proc_dir = each_process(Path::new(PROC), |proc_dir, pid| {
         match look(proc_dir, pid, tokens, &mut buffers)? {
             Look::Bearer(id, token) => found.push((id, token)),
             Look::Other => {}
@@ -161,7 +165,7 @@ fn look(proc_dir: &OwnedFd, pid: u32, tokens: &BTreeSet<String>, buffers: &mut S
 pub(super) fn group_members(group: u32) -> io::Result<Vec<ProcessId>> {
     let mut found = Vec::new();
     let mut buffers = ScanBuffers::default();
-    each_process(|proc_dir, pid| {
+    each_process(Path::new(PROC), |proc_dir, pid| {
         if let Some(stat) = read_stat(proc_dir, Some(pid), &mut buffers)?
             && stat.alive
             && stat.group == group
@@ -182,11 +186,12 @@ pub(super) struct Kinship {
     pub(super) alive: bool,
 }
 
-/// Where every process but this one belongs. Nobody is found to descend from this one by it.
-pub(super) fn kinship() -> io::Result<BTreeMap<u32, Kinship>> {
+/// Where every process but this one belongs, as `proc` shows it ([`PROC`]). Nobody is found to descend from this one
+/// by it. Blocking: one open, read and close a process, into buffers that are reused.
+pub(super) fn kinship(proc: &Path) -> io::Result<BTreeMap<u32, Kinship>> {
     let mut table = BTreeMap::new();
     let mut buffers = ScanBuffers::default();
-    each_process(|proc_dir, pid| {
+    each_process(proc, |proc_dir, pid| {
         if let Some(Stat { parent, session, start, alive, .. }) = read_stat(proc_dir, Some(pid), &mut buffers)? {
             table.insert(pid, Kinship { parent, session, start, alive });
         }
@@ -207,11 +212,11 @@ impl Default for ScanBuffers {
     }
 }
 
-/// Calls `visit` for every process but this one, until it fails; returns the handle of `/proc`.
-fn each_process(mut visit: impl FnMut(&OwnedFd, u32) -> Result<(), Errno>) -> io::Result<OwnedFd> {
+/// Calls `visit` for every process in `proc` but this one, until it fails; returns the handle of `/proc`.
+fn each_process(proc: &Path, mut visit: impl FnMut(&OwnedFd, u32) -> Result<(), Errno>) -> io::Result<OwnedFd> {
     let own = std::process::id();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc_dir = open("/proc", flags, Mode::empty())?;
+    let proc_dir = open(proc, flags, Mode::empty())?;
     let mut names = Vec::with_capacity(32 << 10);
     let mut entries = RawDir::new(&proc_dir, names.spare_capacity_mut());
     while let Some(entry) = entries.next() {
