@@ -270,6 +270,8 @@ impl Sim {
         // Nor does what a planted bug does to the database before a start.
         self.read_at = None;
         self.metered.anew();
+        // A stopped one that is to be succeeded has lost its lock with the lock's file.
+        self.world.borrow_mut().lock = None;
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
@@ -387,8 +389,7 @@ impl Sim {
                     self.start_another();
                 }
             }
-            // The lock is held: it says by whom, and exits.
-            Deed::Second => {}
+            Deed::Second => confirmed = self.second(),
             Deed::Reboot => {
                 while !self.hosts.is_empty() {
                     self.end_host(0);
