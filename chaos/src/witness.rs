@@ -130,6 +130,13 @@ pub enum Fact {
         /// Which one of the run.
         life: usize,
     },
+    /// A second orchestrator was started while another held the lock of the installation.
+    Second {
+        /// Whether it was refused.
+        refused: bool,
+        /// Whether the database changed by it.
+        wrote: bool,
+    },
     /// An orchestrator began to change the world for an effect.
     Began {
         /// Which one of the run.

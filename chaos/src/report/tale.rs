@@ -171,6 +171,11 @@ fn words(fact: &Fact) -> String {
         Fact::ServerContinued => "the tmux server answers again".to_owned(),
         Fact::Serving { life } => format!("orchestrator {life} serves"),
         Fact::NotServing { life } => format!("orchestrator {life} is gone, or stopped"),
+        Fact::Second { refused, wrote } => {
+            let comes_of_it = if *refused { "is refused" } else { "is not refused" };
+            let writes = if *wrote { ", and the database changes" } else { "" };
+            format!("a second orchestrator is started beside one that holds the lock, and {comes_of_it}{writes}")
+        }
         Fact::Began { life, effect, name, durable } => {
             let looks = if *durable { "" } else { " (it only looks)" };
             format!("orchestrator {life} begins effect {}: {name}{looks}", effect.0)

@@ -61,6 +61,8 @@ pub struct Agent {
     pub asks: bool,
     /// Lines it has written.
     pub output: u64,
+    /// Those of them that are still on its screen and say anything.
+    pub screen: String,
     /// Counts what it was told to do, so that what was planned before is not done any more.
     pub plan: u64,
     /// What it wrote to standard error.

@@ -52,6 +52,17 @@ impl Bank {
         open(&self.uri)
     }
 
+    /// Tells whether anybody's commit has changed the database since this was called.
+    ///
+    /// # Errors
+    /// If SQLite has no memory for it.
+    pub fn watch(&self) -> Result<impl Fn() -> Result<bool, StoreError> + use<>, StoreError> {
+        let door = self.side_door()?;
+        let version = move || door.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
+        let before = version()?;
+        Ok(move || Ok(version()? != before))
+    }
+
     /// Another connection, whose commits pass the gate.
     ///
     /// # Errors
@@ -83,4 +94,22 @@ fn open(uri: &str) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orchestrator::domain::id::ProcessId;
+    use orchestrator::domain::time::Timestamp;
+
+    #[test]
+    fn a_watch_tells_of_every_commit_and_of_no_look() {
+        let bank = Bank::new().expect("a bank");
+        let mut store = bank.connect(&Arc::default()).expect("a connection");
+        let changed = bank.watch().expect("a watch");
+        store.lease().expect("looked");
+        assert!(!changed().expect("asked"));
+        store.take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
+        assert!(changed().expect("asked"));
+    }
 }

@@ -112,6 +112,8 @@ pub struct Target {
 
 const HOUR_US: i64 = 3_600_000_000;
 const LASTS_US: u64 = 15_000_000;
+/// What work looks like that fails and goes on: what was taken for a crash in incident 04.
+const SCARY: &str = "Traceback (most recent call last):\nException: fatal error\nprocess exited with exit status 1\n";
 
 impl World {
     /// Does a fault.
@@ -335,8 +337,17 @@ impl World {
                 self.starts_tool(number, 50 * 60_000_000);
                 Deed::Done
             }
-            Kind::BenignScaryOutput | Kind::BenignWindowMoved => {
+            Kind::BenignScaryOutput => {
                 self.agents[number].output += 3;
+                SCARY.clone_into(&mut self.agents[number].screen);
+                Deed::Done
+            }
+            Kind::BenignWindowMoved => {
+                let pane = self.agents[number].pane.clone();
+                if !self.server.as_mut().is_some_and(|server| server.move_window(&pane)) {
+                    return Deed::Nothing("there is no other place in its session");
+                }
+                self.sessions_changed();
                 Deed::Done
             }
             _ => Deed::Nothing("this world cannot play it"),

@@ -19,7 +19,7 @@ use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::time::{Anchor, Span, Timestamp};
 use orchestrator::env::Env;
-use orchestrator::runtime::{Beat, Core, Reading};
+use orchestrator::runtime::{Beat, Core, Reading, ServeError};
 use orchestrator::store::StoreError;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -55,21 +55,26 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts an orchestrator, as `orch serve` starts: anchor, lease, what a predecessor left, the fleet.
+    /// Starts an orchestrator, as `orch serve` starts: lock, anchor, lease, what a predecessor left, the fleet.
     ///
     /// # Errors
-    /// If the store cannot be used; then it has not started.
+    /// [`ServeError::Held`] if another holds the lock: then it has touched nothing. Otherwise if the store cannot be
+    /// used; then it has not started.
     pub fn start(
         world: &Rc<RefCell<World>>,
         bank: &Bank,
         gate: &Arc<Gate>,
         mut policy: Policy,
-    ) -> Result<Self, StoreError> {
-        gate.revive();
+    ) -> Result<Self, ServeError> {
         let bend = world.borrow().bend.clone();
+        let looks = bend.as_ref().is_none_or(|bend| bend.borrow().looks_at_the_lock());
+        if let Some(holder) = world.borrow().holder().filter(|_| looks) {
+            return Err(ServeError::Held { pid: pid(holder).to_string(), home: "sim".into() });
+        }
+        gate.revive();
         if let Some(bend) = &bend {
             bend.borrow_mut().policy(&mut policy);
-            bend.borrow_mut().starts(bank.side_door()?)?;
+            bend.borrow_mut().starts(bank.side_door()?).map_err(StoreError::from)?;
         }
         let mut store = bank.connect(gate)?;
         let (life, anchor, me, at, rebooted) = {
@@ -86,7 +91,8 @@ impl Host {
             world.end_leftovers();
             world.lives.push(Life::new());
             let life = world.lives.len() - 1;
-            let me = ProcessId { pid: 100 + u32::try_from(life).unwrap_or(0), start: mono / 10_000 + 1 };
+            world.lock = Some(life);
+            let me = ProcessId { pid: pid(life), start: mono / 10_000 + 1 };
             (life, anchor, me, world.now(), rebooted)
         };
         let dead = |error| {
@@ -215,6 +221,11 @@ impl Host {
             world.heap.push(due, Ev::Wake { life: self.life });
         }
     }
+}
+
+/// The process number of a life.
+fn pid(life: usize) -> u32 {
+    100 + u32::try_from(life).unwrap_or(0)
 }
 
 /// Both clocks now.

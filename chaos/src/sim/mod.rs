@@ -33,6 +33,7 @@ pub mod plan;
 pub mod planted;
 pub mod points;
 pub mod replay;
+mod rival;
 pub mod run;
 mod scene;
 pub mod shrink;

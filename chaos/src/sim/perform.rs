@@ -7,6 +7,7 @@ use super::job::{Next, tmux_failure, words};
 use super::kernel::{Mark, Program};
 use super::tmux::Server;
 use super::world::World;
+use crate::seed::fnv1a;
 use crate::truth::Incarnation;
 use crate::witness::Fact;
 use orchestrator::domain::effect::{Effect, Launch, Ordered, RoleLook};
@@ -313,6 +314,7 @@ impl World {
             tool: false,
             asks: false,
             output: 0,
+            screen: String::new(),
             plan: 0,
             stderr: None,
         });
@@ -418,7 +420,9 @@ impl World {
             return failed(ordered, FailureKind::Io, "the process is gone");
         };
         let agent = &self.agents[number];
-        Next::Over(Ok(Done::Sampled(Sample { output: agent.output, cpu_ticks: agent.cpu_ticks(self.at) })))
+        // As the live one, a fingerprint of the screen and of how much there was of it.
+        let output = fnv1a(agent.screen.as_bytes()).wrapping_add(agent.output);
+        Next::Over(Ok(Done::Sampled(Sample { output, cpu_ticks: agent.cpu_ticks(self.at) })))
     }
 
     fn collect(&mut self, ordered: &Ordered) -> Next {
@@ -442,7 +446,7 @@ impl World {
         let said = agent.and_then(|agent| agent.stderr.clone());
         let stderr = said.map_or(Stderr::Empty, Stderr::captured);
         let lifetime = started_at.map_or(Span(0), |started| ordered.seen_at.since(started));
-        let screen = String::new();
+        let screen = agent.map_or_else(String::new, |agent| agent.screen.clone());
         let remains = Remains { pane: end, session_present, server_changed, alive, stderr, screen, lifetime };
         Next::Over(Ok(Done::Collected(Box::new(remains))))
     }

@@ -262,8 +262,7 @@ impl Sim {
 
     /// Whether one has to be started: a stopped one that was succeeded is no help.
     fn nobody_serves(&self) -> bool {
-        let world = self.world.borrow();
-        self.hosts.is_empty() || (self.script.on && self.hosts.iter().all(|host| world.lives[host.life].paused))
+        self.hosts.is_empty() || (self.script.on && self.serving().is_none())
     }
 
     fn start_another(&mut self) {
@@ -271,6 +270,8 @@ impl Sim {
         // Nor does what a planted bug does to the database before a start.
         self.read_at = None;
         self.metered.anew();
+        // A stopped one that is to be succeeded has lost its lock with the lock's file.
+        self.world.borrow_mut().lock = None;
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
@@ -388,8 +389,7 @@ impl Sim {
                     self.start_another();
                 }
             }
-            // The lock is held: it says by whom, and exits.
-            Deed::Second => {}
+            Deed::Second => confirmed = self.second(),
             Deed::Reboot => {
                 while !self.hosts.is_empty() {
                     self.end_host(0);
@@ -403,15 +403,22 @@ impl Sim {
         }
     }
 
+    /// The orchestrator that serves: one that is stopped, and may have been succeeded, does not.
+    pub(super) fn serving(&self) -> Option<usize> {
+        let world = self.world.borrow();
+        self.hosts.iter().position(|host| !world.lives[host.life].paused)
+    }
+
     fn pause(&mut self, until: Tick) -> bool {
-        let Some(life) = self.hosts.first().map(|host| host.life) else {
-            self.came_to_nothing("no orchestrator runs");
+        let Some(life) = self.serving().map(|place| self.hosts[place].life) else {
+            let stopped = !self.hosts.is_empty();
+            self.came_to_nothing(if stopped {
+                "every orchestrator is stopped already"
+            } else {
+                "no orchestrator runs"
+            });
             return false;
         };
-        if self.hosts.len() > 1 || self.world.borrow().lives[life].paused {
-            self.came_to_nothing("an orchestrator is stopped already");
-            return false;
-        }
         self.world.borrow_mut().lives[life].paused = true;
         self.world.borrow_mut().witness(Fact::NotServing { life });
         self.at(until, Do::Resume(life));

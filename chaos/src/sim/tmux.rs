@@ -133,6 +133,20 @@ impl Server {
         self.sessions.iter().find(holds).map(|(name, session)| (name.clone(), session.token.clone()))
     }
 
+    /// Moves a pane's window to the other end of its session; false if it is the only one there.
+    pub fn move_window(&mut self, id: &str) -> bool {
+        let holds = |session: &&mut Session| session.panes.iter().any(|pane| pane.id == id);
+        let Some(session) = self.sessions.values_mut().find(holds).filter(|session| session.panes.len() > 1) else {
+            return false;
+        };
+        if session.panes.last().is_some_and(|last| last.id == id) {
+            session.panes.rotate_right(1);
+        } else {
+            session.panes.sort_by_key(|pane| pane.id == id);
+        }
+        true
+    }
+
     /// Takes one pane out, and its session with the last of them.
     pub fn close(&mut self, id: &str) -> Option<Pane> {
         let name = self.sessions.iter().find(|(_, session)| session.panes.iter().any(|pane| pane.id == id))?.0.clone();
@@ -189,6 +203,22 @@ mod tests {
         assert!(server.create("p1-twin", None));
         assert!(server.session("p1").is_none(), "a prefix is another name");
         assert!(!server.create("p1-twin", None));
+    }
+
+    #[test]
+    fn a_moved_window_changes_the_order_of_the_list_and_nothing_else() {
+        let mut server = server();
+        server.create("s", None);
+        let panes: Vec<String> =
+            (1..=3).filter_map(|pid| server.open("s", ProcessId { pid, start: 1 }, None)).collect();
+        let order = |server: &Server| server.list().into_iter().map(|seen| seen.pid).collect::<Vec<_>>();
+        assert!(server.move_window(&panes[0]));
+        assert_eq!(order(&server), [2, 3, 1]);
+        assert!(server.move_window(&panes[0]));
+        assert_eq!(order(&server), [1, 2, 3]);
+        server.create("alone", None);
+        let alone = server.open("alone", ProcessId { pid: 9, start: 1 }, None).expect("opened");
+        assert!(!server.move_window(&alone));
     }
 
     #[test]

@@ -125,6 +125,8 @@ pub struct World {
     pub(super) records: u64,
     /// Orchestrators, dead and alive.
     pub lives: Vec<Life>,
+    /// The orchestrator that took the lock of the installation last; see [`Self::holder`].
+    pub lock: Option<usize>,
     /// Effects under way.
     pub jobs: BTreeMap<u64, Job>,
     pub(super) next_job: u64,
@@ -202,6 +204,7 @@ impl World {
             spool: BTreeMap::new(),
             records: 0,
             lives: Vec::new(),
+            lock: None,
             jobs: BTreeMap::new(),
             next_job: 1,
             facts: Vec::new(),
@@ -259,6 +262,12 @@ impl World {
     pub fn living(&self) -> impl Iterator<Item = usize> + use<> {
         let alive: Vec<usize> = (0..self.lives.len()).filter(|life| self.lives[*life].alive).collect();
         alive.into_iter()
+    }
+
+    /// Who holds the lock of the installation: flock lasts as long as its process, and be that stopped.
+    #[must_use]
+    pub fn holder(&self) -> Option<usize> {
+        self.lock.filter(|life| self.lives[*life].alive)
     }
 
     /// Ends a process, with all that follows from it.

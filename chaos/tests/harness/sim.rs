@@ -78,6 +78,35 @@ fn a_fault_takes_effect_once() {
     }
 }
 
+/// A second orchestrator is refused by one that lives, and by one that is stopped; where nobody is, by nobody.
+#[test]
+fn a_second_orchestrator_counts_where_it_is_refused() {
+    let kind = Kind::SecondOrchestrator;
+    let with = |other: Option<Kind>, gap_ms: u64| {
+        let mut schedule = hit(kind);
+        let first = other.map(|kind| Planned { id: 2, at_ms: 60_000 - gap_ms, kind, ..schedule.faults[0].clone() });
+        schedule.faults.splice(0..0, first);
+        let outcome = play(&schedule, How::default()).expect("played");
+        assert_eq!(outcome.violated().count(), 0, "{other:?}");
+        (outcome.confirmed.get(&kind).copied(), outcome.starts)
+    };
+    assert_eq!(with(None, 0), (Some(1), 1));
+    assert_eq!(with(Some(Kind::OrchPause), 5_000), (Some(1), 1));
+    assert_eq!(with(Some(Kind::OrchKill), 1), (None, 2));
+}
+
+/// Another order of windows: with a single window there is none.
+#[test]
+fn a_window_is_moved_only_where_there_are_two() {
+    let kind = Kind::BenignWindowMoved;
+    for (roles, moved) in [(1, None), (2, Some(&1))] {
+        let schedule = Schedule { roles, ..hit(kind) };
+        let outcome = play(&schedule, How::default()).expect("played");
+        assert_eq!(outcome.confirmed.get(&kind), moved, "{roles} roles");
+        assert_eq!(outcome.violated().count(), 0, "{roles} roles");
+    }
+}
+
 /// What never came to spoil anything has not taken effect, though it broke something on its way there.
 #[test]
 fn what_waits_in_vain_has_no_effect() {

@@ -82,6 +82,32 @@ fn bugs_that_only_a_crash_shows_differ() {
     assert_eq!(again, ["C32 kill orch"]);
 }
 
+/// Whoever was taken over wakes up into what comes next: it dies of no crash but its own, and it is not the one that a
+/// signal to the orchestrator is for.
+#[test]
+fn who_was_overtaken_is_not_hit_in_place_of_who_serves() {
+    let row = |id: &str| -> &'static Row { ROWS.iter().find(|row| row.id == id).expect("a row") };
+    let pairs = sweep::pairs(&[row("C42")], &[row("C24"), row("C41"), row("C42")], None);
+    for pair in &pairs {
+        assert_eq!(pair.judged, Judged::Equal, "C42, then {}", pair.second);
+    }
+    assert_eq!(pairs.len(), 3);
+}
+
+/// Rows count agents; in pairs and at moments only this look at each agent tells that one was ended to be started over.
+#[test]
+fn an_agent_that_is_started_over_is_seen_where_no_row_counts_agents() {
+    let bug = planted::CRASHES.iter().find(|one| one.name == "respawn_not_idempotent").expect("planted");
+    let reference = sweep::play(Scenario::RECOVERS, &[], None);
+    let point = reference.log.points.iter().position(|name| name == "respawn.2").expect("respawned") as u64 + 1;
+    let strike = sweep::Strike { at: sweep::At::Point(point), side: chaos::sim::points::Side::After, hit: Hit::Crash };
+    let sound = sweep::play(Scenario::RECOVERS, &[strike], None);
+    assert_eq!(sound.violated, Vec::<String>::new());
+    let played = sweep::play(Scenario::RECOVERS, &[strike], Some(bug.plant));
+    assert_eq!(played.violated, ["role-1 of project 1 lived, and was started again under its token"]);
+    assert_eq!(played.end.differs(&reference.end), Vec::<String>::new(), "the end does not tell");
+}
+
 /// A crash that was planned and not carried out is no proof of anything.
 #[test]
 fn a_crash_that_is_not_carried_out_counts_as_not_reached() {

@@ -70,6 +70,7 @@ impl Checker for Resting {
             | Fact::ServerContinued
             | Fact::Serving { .. }
             | Fact::NotServing { .. }
+            | Fact::Second { .. }
             | Fact::Hindered { .. }
             | Fact::Unhindered { .. }
             | Fact::Rebooted

@@ -62,6 +62,10 @@ impl Checker for Unique {
                 self.newest = Some(life);
                 self.since.clear();
             }
+        } else if let Fact::Second { refused, wrote } = told.fact {
+            let at = told.at.as_millis();
+            self.tally.check(refused, || format!("at {at} ms a second orchestrator serves beside one that lives"));
+            self.tally.check(!wrote, || format!("at {at} ms a second orchestrator changed the database"));
         } else if let Fact::Began { life, effect, name, durable: true } = told.fact {
             // What an older one intended in its time may come to its end; what it intends later was not its to intend.
             let fenced = self.newest.is_some_and(|newest| life < newest) && self.since.contains(&effect);
@@ -97,6 +101,14 @@ mod tests {
         let (token, role) = (whose(1, 1).token, whose(1, 1).role);
         let child = Fact::ChildBorn { token, project: ProjectId(1), role, process: super::super::past::process(9) };
         assert_eq!(born().fact(child).gone(1, 1, 7).born(1, 2, 8).is(Unique::default()), Is::Fail, "its child lives");
+    }
+
+    #[test]
+    fn a_second_orchestrator_is_refused_and_writes_nothing() {
+        let second = |refused, wrote| Past::new().fact(Fact::Second { refused, wrote }).is(Unique::default());
+        assert_eq!(second(true, false), Is::Pass);
+        assert_eq!(second(false, false), Is::Fail);
+        assert_eq!(second(true, true), Is::Fail);
     }
 
     #[test]

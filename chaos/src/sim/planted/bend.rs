@@ -35,6 +35,11 @@ pub trait Bend {
     /// The limits that an orchestrator goes by, while the checkers know the right ones.
     fn policy(&mut self, _: &mut Policy) {}
 
+    /// Whether an orchestrator that starts asks for the lock of the installation.
+    fn looks_at_the_lock(&self) -> bool {
+        true
+    }
+
     /// An orchestrator is about to start on this database.
     ///
     /// # Errors

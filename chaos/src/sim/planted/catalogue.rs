@@ -1,47 +1,15 @@
 //! The planted bugs, as one table.
 
-use super::hands::{Doubles, Forgets, Hurries, Lax, NoCleanup, NoFence, NoProof, NoReaping, Renames, Sql};
+use super::hands::{Doubles, Forgets, Hurries, Lax, NoCleanup, NoFence, NoLock, NoProof, NoReaping, Renames, Sql};
 use super::senses::{
     AllForOne, Assumes, Deaf, DoneOnExit, Fails, Flaps, Garbles, Invents, Peeks, Polls, Prefix, TakesEarly,
     TrustsAnyone, Verdict, WallClock, Warns, tells_all, tells_environment,
 };
 use super::tales::{self, Alters, CountsAnew, CountsEarly, HashOrder, LosesLines, Restless, Tells};
-use super::{Bend, BendRef, Bug, From};
+use super::{Bug, From, GIT, HALF_HOUR, INCIDENT, KILLS, REFERENCE, SPENDS, SPENDS_AND_RESTARTS, STOPS, shared};
 use crate::fault::Kind;
 use orchestrator::domain::event::Event;
 use orchestrator::domain::time::Span;
-use std::cell::RefCell;
-use std::rc::Rc;
-
-/// Faults that spend a project's whole budget.
-const SPENDS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::AgentDieInStart];
-/// The same with restarts in between.
-const SPENDS_AND_RESTARTS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::OrchKill];
-/// What kills one agent or session.
-const KILLS: &[Kind] = &[Kind::SessionKill, Kind::PaneKill, Kind::AgentExitSilent, Kind::PaneHusk];
-/// What makes git fail.
-const GIT: &[Kind] = &[Kind::StderrEmpty, Kind::ProcMissing, Kind::ProcSignal, Kind::SessionKill, Kind::WorktreeDelete];
-/// What an orchestrator does not survive, or cannot write in.
-const STOPS: &[Kind] = &[Kind::OrchKill, Kind::CommitReplyLost, Kind::DbLocked];
-
-fn shared(bend: impl Bend + 'static) -> BendRef {
-    Rc::new(RefCell::new(bend))
-}
-
-const HALF_HOUR: Bug = Bug {
-    name: "",
-    what: "",
-    from: From::Own,
-    intended: "",
-    minutes: 30,
-    projects: None,
-    roles: None,
-    kinds: &[],
-    plant: |_| shared(Sql::default()),
-};
-
-const REFERENCE: Bug = Bug { from: From::Reference, ..HALF_HOUR };
-const INCIDENT: Bug = Bug { from: From::Incident, ..HALF_HOUR };
 
 /// Every planted bug, in the order of the invariants.
 pub static ALL: &[Bug] = &[
@@ -105,6 +73,23 @@ pub static ALL: &[Bug] = &[
         ..INCIDENT
     },
     Bug {
+        name: "words_are_failed",
+        what: "a project whose agent's screen shows an error is failed",
+        intended: "S4",
+        kinds: &[Kind::BenignScaryOutput],
+        plant: |_| shared(Fails::at(Verdict::Words)),
+        ..INCIDENT
+    },
+    Bug {
+        name: "known_by_place",
+        what: "an agent is the pane at its place, and another pane there is its death",
+        intended: "S4",
+        roles: Some(2),
+        kinds: &[Kind::BenignWindowMoved],
+        plant: |_| shared(Fails::at(Verdict::Place)),
+        ..HALF_HOUR
+    },
+    Bug {
         name: "completed_on_session_exit",
         what: "a project whose session ends is completed, and nobody asks its agents",
         from: From::Incident,
@@ -151,6 +136,14 @@ pub static ALL: &[Bug] = &[
         kinds: &[Kind::PausedWriter, Kind::SessionKill],
         plant: |_| shared(NoFence::default()),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "lock_not_asked_for",
+        what: "an orchestrator starts beside one that serves",
+        intended: "S6",
+        kinds: &[Kind::SecondOrchestrator],
+        plant: |_| shared(NoLock),
+        ..REFERENCE
     },
     Bug {
         name: "breaker_off_by_plus_one",

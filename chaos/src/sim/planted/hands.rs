@@ -142,6 +142,15 @@ impl Bend for NoFence {
     }
 }
 
+/// An orchestrator that starts takes the database over, whoever serves.
+pub(super) struct NoLock;
+
+impl Bend for NoLock {
+    fn looks_at_the_lock(&self) -> bool {
+        false
+    }
+}
+
 /// SQL that is run when an orchestrator starts: the first time, and every time after that.
 #[derive(Default)]
 pub(super) struct Sql {

@@ -4,14 +4,14 @@ use super::bend::{Bend, Turn};
 use super::known::{Known, says};
 use crate::schedule::Schedule;
 use crate::sim::world::World;
-use orchestrator::domain::event::{Event, Fact as Done, FileIs, Happened, Report, RoleFound, Source};
+use orchestrator::domain::event::{Event, Fact as Done, FileIs, Happened, PaneSeen, Report, RoleFound, Source};
 use orchestrator::domain::failure::Failure;
-use orchestrator::domain::id::{ProjectId, RoleName};
-use orchestrator::domain::project::Project;
+use orchestrator::domain::id::{ProjectId, RoleName, Token};
+use orchestrator::domain::project::{Project, Role};
 use orchestrator::domain::state::ProjectState;
 use orchestrator::domain::time::{Now, Span, Timestamp};
 use orchestrator::env::SpoolItem;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What makes a project failed that nothing is proved of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,17 +22,41 @@ pub(super) enum Verdict {
     NoSession,
     /// It has been at it for so long.
     Stuck(Span),
+    /// Its agent's screen shows an error.
+    Words,
+    /// Another pane than its own is where the list has shown it.
+    Place,
 }
 
 /// Absence taken for death.
 pub(super) struct Fails {
     verdict: Verdict,
     known: Known,
+    /// At which place of its session each token was first seen.
+    places: BTreeMap<Token, usize>,
 }
 
 impl Fails {
     pub(super) fn at(verdict: Verdict) -> Self {
-        Self { verdict, known: Known::default() }
+        Self { verdict, known: Known::default(), places: BTreeMap::new() }
+    }
+}
+
+impl Fails {
+    /// Whose place in its session is another than it was.
+    fn moved(&mut self, panes: &[PaneSeen]) -> BTreeSet<Token> {
+        let mut moved = BTreeSet::new();
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        for pane in panes {
+            let place = counted.entry(&pane.session).or_default();
+            if let Some(token) = &pane.role_token
+                && *self.places.entry(token.clone()).or_insert(*place) != *place
+            {
+                moved.insert(token.clone());
+            }
+            *place += 1;
+        }
+        moved
     }
 }
 
@@ -45,7 +69,7 @@ impl Bend for Fails {
         self.known.learn(project);
     }
 
-    fn turned(&mut self, _: &World, turn: Turn, mut happened: Vec<Happened>) -> Vec<Happened> {
+    fn turned(&mut self, world: &World, turn: Turn, mut happened: Vec<Happened>) -> Vec<Happened> {
         let mut more = Vec::new();
         for heard in &happened {
             match (self.verdict, &heard.event) {
@@ -62,6 +86,20 @@ impl Bend for Fails {
                     let old = |(project, _): &(&Project, _)| turn.at.since(project.enqueued_at) > limit;
                     let says = |(project, role)| says(turn.at, project, role, fail("stuck without a session"));
                     more.extend(self.known.live().filter(old).filter_map(says));
+                }
+                (Verdict::Words, Event::SweepDue) => {
+                    let shows = |(_, role): &(&Project, &Role)| {
+                        let agent = role.token.as_ref().and_then(|token| world.agent_with(token));
+                        agent.is_some_and(|agent| world.agents[agent].screen.contains("Exception"))
+                    };
+                    let says = |(project, role)| says(turn.at, project, role, fail("its screen shows an error"));
+                    more.extend(self.known.live().filter(shows).filter_map(says));
+                }
+                (Verdict::Place, Event::PanesListed { panes, .. }) => {
+                    let moved = self.moved(panes);
+                    let of = |(_, role): &(&Project, &Role)| role.token.as_ref().is_some_and(|is| moved.contains(is));
+                    let says = |(project, role)| says(turn.at, project, role, fail("another pane is in its place"));
+                    more.extend(self.known.live().filter(of).filter_map(says));
                 }
                 _ => {}
             }

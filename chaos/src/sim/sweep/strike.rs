@@ -151,6 +151,8 @@ pub struct Script {
     pub(in crate::sim) dying: Option<usize>,
     pub(in crate::sim) log: Log,
     entries: VecDeque<String>,
+    /// Of each crash that is planned, in order: whether the orchestrator stays dead for long.
+    downs: VecDeque<bool>,
     down: bool,
 }
 
@@ -216,7 +218,9 @@ impl Sim {
         world.points.recording = true;
         for Strike { at, side, hit } in strikes {
             let dies = hit.kills();
-            self.script.down |= *hit == Hit::Down;
+            if dies {
+                self.script.downs.push_back(*hit == Hit::Down);
+            }
             match *at {
                 At::Commit(number) if dies => self.gate.plant(number, Blow::Crash(*side)),
                 At::Commit(number) if *hit == Hit::IoError => {
@@ -255,13 +259,15 @@ impl Sim {
             }
             Hit::Drain => {
                 let now = self.now();
-                if let Some(host) = self.hosts.first_mut() {
+                // A signal that is sent to a stopped one waits with it.
+                if let Some(place) = self.serving() {
+                    let host = &mut self.hosts[place];
                     let what = What::OrchestratorStopped { reason: "SIGTERM".to_owned() };
                     // If it cannot be written it is killed without having said so.
                     drop(host.core().store().journal(Signal::fleet(what), &now));
                     // Its last words may be where it is to die anyway.
                     let life = host.life;
-                    if self.gate.is_struck() { self.strike_down(life) } else { self.crash(0) }
+                    if self.gate.is_struck() { self.strike_down(life) } else { self.crash(place) }
                 }
             }
             Hit::Client => {
@@ -360,10 +366,14 @@ impl Sim {
             return;
         }
         let at_commit = self.gate.is_struck();
+        self.script.down = self.script.downs.pop_front().unwrap_or_default();
         if let Some(place) = self.hosts.iter().position(|host| host.life == life) {
             self.crash(place);
         }
         self.script.dying = None;
+        self.script.down = false;
+        // Only this one is dead: one that is stopped meanwhile and wakes before the next has started dies of no blow.
+        self.gate.revive();
         let dead = self.world.borrow().lives.get(life).is_some_and(|life| !life.alive);
         self.script.log.killed += usize::from(dead);
         if let Some(bend) = bend.filter(|_| at_commit) {
