@@ -24,7 +24,7 @@ pub(super) struct PlantedArgs {
 
 /// A bug's name, as the catalogue spells it.
 fn bug(text: &str) -> Result<&'static str, String> {
-    let found = planted::ALL.iter().find(|bug| bug.name == text);
+    let found = planted::all().find(|bug| bug.name == text);
     found.map(|bug| bug.name).ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
 }
 
@@ -32,10 +32,10 @@ fn bug(text: &str) -> Result<&'static str, String> {
 pub(super) fn planted(args: &PlantedArgs) -> Exit {
     if args.list {
         let line = |bug: &Bug| format!("{:<30} {:<4} {:<10} {}\n", bug.name, bug.intended, bug.from.name(), bug.what);
-        result(planted::ALL.iter().map(line).collect::<String>().trim_end());
+        result(planted::all().map(line).collect::<String>().trim_end());
         return Exit::Pass;
     }
-    let wanted = planted::ALL.iter().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
+    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
     let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds)).collect();
     let harness = if args.bug.is_none() { planted::harness() } else { Vec::new() };
     let matrix = Matrix { kills, harness };

@@ -61,7 +61,7 @@ fn idle_injector() -> Result<String, String> {
 const ONLY: &str = "session_name_not_written";
 
 fn blind_checker() -> Result<String, String> {
-    let Some(bug) = super::ALL.iter().find(|bug| bug.name == ONLY) else { return Err("no such bug".to_owned()) };
+    let Some(bug) = super::all().find(|bug| bug.name == ONLY) else { return Err("no such bug".to_owned()) };
     let sees = super::kill(bug, 3).seeds.is_some();
     let blind = play_with(bug, 0, |checkers| {
         checkers

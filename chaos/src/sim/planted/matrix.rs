@@ -1,6 +1,6 @@
 //! The kill matrix: each planted bug against every invariant.
 
-use super::{ALL, BendRef, Bug, Kept, harness};
+use super::{BendRef, Bug, Kept, all, harness};
 use crate::check::{Checker, Evidence, Finding, Tally, Verdict, witnessed};
 use crate::schedule::Schedule;
 use crate::seed::Seed;
@@ -171,7 +171,7 @@ impl Matrix {
     /// Plays every bug.
     #[must_use]
     pub fn all(seeds: u64) -> Self {
-        Self { kills: ALL.iter().map(|bug| kill(bug, seeds)).collect(), harness: harness() }
+        Self { kills: all().map(|bug| kill(bug, seeds)).collect(), harness: harness() }
     }
 
     /// The bugs that the invariant they were made for does not find.

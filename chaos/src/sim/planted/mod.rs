@@ -16,7 +16,7 @@ mod senses;
 mod tales;
 
 pub use bend::{Bend, BendRef, BentEnv, Turn};
-pub use catalogue::ALL;
+pub use catalogue::all;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
 pub use harness::{Kept, harness};
 pub use matrix::{Kill, Matrix, SEEDS_MAX, kill, sound};
