@@ -19,7 +19,7 @@ pub use bend::{Bend, BendRef, BentEnv, Turn};
 pub use catalogue::all;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
 pub use harness::{Kept, harness};
-pub use matrix::{Kill, Matrix, SEEDS_MAX, kill, sound};
+pub use matrix::{Kill, Length, Matrix, SEEDS_MAX, SHRINK_RUNS_MAX, kill, sound};
 
 use crate::fault::Kind;
 use crate::schedule::Schedule;

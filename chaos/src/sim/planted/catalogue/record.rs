@@ -60,7 +60,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a session is ended, and what left it is not",
         intended: "S14",
         kinds: &[Kind::AgentSetsidChild],
-        plant: |_| shared(NoReaping),
+        plant: |_| shared(NoReaping::default()),
         ..REFERENCE
     },
     Bug {

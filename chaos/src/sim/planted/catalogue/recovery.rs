@@ -92,4 +92,15 @@ pub(super) const BUGS: &[Bug] = &[
         },
         ..REFERENCE
     },
+    Bug {
+        name: "open_breaker_forgets",
+        what: "a restart forgets what an open breaker has counted",
+        intended: "S8",
+        kinds: SPENDS_AND_RESTARTS,
+        plant: |_| {
+            let later = include_str!("../sql/open_breaker_forgets.sql");
+            shared(Sql { later, ..Sql::default() })
+        },
+        ..HALF_HOUR
+    },
 ];

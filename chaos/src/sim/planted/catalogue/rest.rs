@@ -1,6 +1,6 @@
 //! Bugs after which the fleet does not come to rest, or is not left in peace.
 
-use super::{HALF_HOUR, SPENDS, shared};
+use super::{HALF_HOUR, INCIDENT, SPENDS, shared};
 use crate::fault::Kind;
 use crate::sim::planted::Bug;
 use crate::sim::planted::hands::{Forgets, Lax};
@@ -25,6 +25,15 @@ pub(super) const BUGS: &[Bug] = &[
         kinds: &[Kind::DbLocked],
         plant: |_| shared(TakesEarly),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "longer_timeout",
+        what: "an agent has twenty times as long to acknowledge its brief",
+        intended: "L1",
+        minutes: 60,
+        kinds: &[Kind::EnterLost, Kind::CopyMode, Kind::BriefAlwaysFails],
+        plant: |_| shared(Lax(|policy| policy.ack_s *= 20)),
+        ..INCIDENT
     },
     Bug {
         name: "flapping",

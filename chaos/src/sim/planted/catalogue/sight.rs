@@ -2,7 +2,7 @@
 
 use super::{HALF_HOUR, INCIDENT, KILLS, REFERENCE, shared};
 use crate::fault::Kind;
-use crate::sim::planted::senses::{AllForOne, Assumes, Deaf, Invents, Peeks, Polls, Prefix, Warns};
+use crate::sim::planted::senses::{AllForOne, Assumes, CopiesBack, Deaf, Invents, Peeks, Polls, Prefix, Warns};
 use crate::sim::planted::tales::{self, Alters, Tells};
 use crate::sim::planted::{Bug, From};
 use orchestrator::domain::event::Event;
@@ -18,6 +18,22 @@ pub(super) const BUGS: &[Bug] = &[
         kinds: KILLS,
         plant: |_| shared(Polls::every(Span::from_secs(600))),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "one_minute_polling",
+        what: "the report's shorter interval: nothing but a look every minute",
+        intended: "D1",
+        kinds: KILLS,
+        plant: |_| shared(Polls::every(Span::from_secs(60))),
+        ..INCIDENT
+    },
+    Bug {
+        name: "tmux_hooks_alone",
+        what: "the report's events: what tmux says of its sessions, and neither processes nor sweeps",
+        intended: "D1",
+        kinds: &[Kind::PaneHusk, Kind::AgentExitSilent],
+        plant: |_| shared(Deaf(|event| matches!(event, Event::ProcessGone { .. } | Event::SweepDue))),
+        ..INCIDENT
     },
     Bug {
         name: "prefix_match",
@@ -43,6 +59,14 @@ pub(super) const BUGS: &[Bug] = &[
         kinds: &[Kind::ClaudeMdDelete, Kind::WorktreeDelete],
         plant: |_| shared(Deaf(|event| matches!(event, Event::FilesTouched { .. } | Event::SweepDue))),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "file_copied_back_in_silence",
+        what: "a CLAUDE.md that is missing is copied again, and nobody is told",
+        intended: "D1",
+        kinds: &[Kind::ClaudeMdDelete],
+        plant: |_| shared(CopiesBack::default()),
+        ..INCIDENT
     },
     Bug {
         name: "alarm_without_fault",

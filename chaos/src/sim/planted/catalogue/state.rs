@@ -83,7 +83,23 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a CLAUDE.md that is missing is a warning",
         intended: "S5",
         kinds: &[Kind::ClaudeMdDelete, Kind::ClaudeMdTruncate],
-        plant: |_| shared(Warns::default()),
+        plant: |_| shared(Warns::of_everything()),
+        ..INCIDENT
+    },
+    Bug {
+        name: "file_that_exists_will_do",
+        what: "validate_resources of the report: a CLAUDE.md that exists is valid, whatever it is",
+        intended: "S5",
+        kinds: &[Kind::ClaudeMdTruncate, Kind::ClaudeMdSymlink, Kind::ClaudeMdIsDir, Kind::ClaudeMdUnreadable],
+        plant: |_| shared(Warns::of_what_exists()),
+        ..INCIDENT
+    },
+    Bug {
+        name: "validated_before_launch_only",
+        what: "resources are validated before execution, and never again",
+        intended: "S5",
+        kinds: &[Kind::ClaudeMdDelete, Kind::ClaudeMdTruncate],
+        plant: |_| shared(Warns::after_the_launch()),
         ..INCIDENT
     },
     Bug {
