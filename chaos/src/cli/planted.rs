@@ -17,6 +17,9 @@ pub(super) struct PlantedArgs {
     /// As JSON
     #[arg(long, conflicts_with = "list")]
     json: bool,
+    /// Leave the schedules as they were drawn, instead of asking how few of their faults are enough
+    #[arg(long, conflicts_with = "list")]
+    no_shrink: bool,
     /// Seeds to try before a bug counts as not killed
     #[arg(long, default_value_t = SEEDS_MAX, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds: u64,
@@ -24,7 +27,7 @@ pub(super) struct PlantedArgs {
 
 /// A bug's name, as the catalogue spells it.
 fn bug(text: &str) -> Result<&'static str, String> {
-    let found = planted::ALL.iter().find(|bug| bug.name == text);
+    let found = planted::all().find(|bug| bug.name == text);
     found.map(|bug| bug.name).ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
 }
 
@@ -32,11 +35,11 @@ fn bug(text: &str) -> Result<&'static str, String> {
 pub(super) fn planted(args: &PlantedArgs) -> Exit {
     if args.list {
         let line = |bug: &Bug| format!("{:<30} {:<4} {:<10} {}\n", bug.name, bug.intended, bug.from.name(), bug.what);
-        result(planted::ALL.iter().map(line).collect::<String>().trim_end());
+        result(planted::all().map(line).collect::<String>().trim_end());
         return Exit::Pass;
     }
-    let wanted = planted::ALL.iter().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
-    let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds)).collect();
+    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
+    let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds, !args.no_shrink)).collect();
     let harness = if args.bug.is_none() { planted::harness() } else { Vec::new() };
     let matrix = Matrix { kills, harness };
     if args.json {
@@ -52,12 +55,17 @@ pub(super) fn planted(args: &PlantedArgs) -> Exit {
     } else {
         matrix.kills.iter().for_each(|kill| result(&told(kill)));
     }
-    let red = matrix.red();
+    let mut red = matrix.red();
+    if args.bug.is_none() {
+        red.extend(matrix.unneeded().into_iter().map(|id| format!("{id} finds nothing that no other invariant finds")));
+    }
     red.iter().for_each(|why| note(why));
     if red.is_empty() { Exit::Pass } else { Exit::Violated }
 }
 
 fn told(kill: &Kill) -> String {
     let Some(seeds) = kill.seeds else { return format!("{} is not killed by {}", kill.bug, kill.intended) };
-    format!("{} is killed by {} with seed {}: {}", kill.bug, kill.intended, seeds - 1, kill.says)
+    let takes = kill.shrunk.map_or_else(String::new, |least| format!(", {} of them needed", least.faults));
+    let (bug, by, faults, says) = (kill.bug, kill.intended, kill.faults, &kill.says);
+    format!("{bug} is killed by {by} with seed {} ({faults} faults{takes}): {says}", seeds - 1)
 }

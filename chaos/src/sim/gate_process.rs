@@ -163,7 +163,7 @@ mod tests {
         let campaign = campaign();
         let one = |seed| {
             let schedule = campaign.schedule(seed);
-            let bug = planted::ALL.iter().find(|known| Some(known.name) == bug);
+            let bug = planted::all().find(|known| Some(known.name) == bug);
             let bend = bug.map(|bug| (bug.plant)(&schedule));
             let plan = Plan { fingerprint: true, ..replay::plan(&schedule, None) };
             let sim = Sim::bent(plan, bend).map_err(|error| error.to_string());

@@ -50,8 +50,49 @@ pub fn shrink(
     schedule: &Schedule,
     invariant: &str,
     runs_max: u32,
+    fails: impl FnMut(&Schedule) -> Option<InvariantId>,
+    told: impl FnMut(Step<'_>),
+) -> Shrunk {
+    search(schedule, invariant, runs_max, fails, told, |search| {
+        search.faults();
+        search.setting();
+        search.projects();
+        search.roles();
+        search.waits();
+        search.times();
+        search.length();
+        search.spans();
+    })
+}
+
+/// The same for whoever only asks how many faults it takes: faults and parts of the setting go, all else stays.
+pub fn shrink_faults(
+    schedule: &Schedule,
+    invariant: &str,
+    runs_max: u32,
+    fails: impl FnMut(&Schedule) -> Option<InvariantId>,
+) -> Shrunk {
+    search(
+        schedule,
+        invariant,
+        runs_max,
+        fails,
+        |_| {},
+        |search| {
+            search.faults();
+            search.setting();
+        },
+    )
+}
+
+/// Makes the same passes until none of them helps.
+fn search(
+    schedule: &Schedule,
+    invariant: &str,
+    runs_max: u32,
     mut fails: impl FnMut(&Schedule) -> Option<InvariantId>,
     mut told: impl FnMut(Step<'_>),
+    passes: impl Fn(&mut Search<'_>),
 ) -> Shrunk {
     let mut search = Search {
         best: schedule.clone(),
@@ -64,14 +105,7 @@ pub fn shrink(
     };
     loop {
         let before = search.best.clone();
-        search.faults();
-        search.setting();
-        search.projects();
-        search.roles();
-        search.waits();
-        search.times();
-        search.length();
-        search.spans();
+        passes(&mut search);
         if search.best == before || search.exhausted {
             break;
         }
@@ -381,6 +415,17 @@ mod tests {
         assert!(left.faults.len() < many && fails(&left));
         assert_eq!((left.faults.len(), left.projects, left.duration_ms), (1, 2, 120_000));
         assert!((4_321..=10_000).contains(&left.faults[0].at_ms), "{left:#?}");
+    }
+
+    #[test]
+    fn whoever_counts_faults_keeps_all_else() {
+        let schedule = drawn(8, &[Kind::SessionKill]);
+        let fails = |tried: &Schedule| place(tried, Kind::SessionKill).map(|_| "S4".to_owned());
+        let left = shrink_faults(&schedule, "S4", 5_000, fails).schedule;
+        assert_eq!((left.faults.len(), left.faults[0].kind), (1, Kind::SessionKill));
+        assert_eq!(left.setting, Setting::default());
+        let kept = |of: &Schedule| (of.projects, of.roles, of.duration_ms);
+        assert_eq!(kept(&left), kept(&schedule));
     }
 
     /// A shrinker that changes which invariant fails loses the bug that it was given.

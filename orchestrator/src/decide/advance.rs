@@ -1,5 +1,6 @@
 //! Progress: what a project's state demands and it does not have yet is ordered.
 
+use super::death;
 use super::draft::Draft;
 use super::fault;
 use super::sight;
@@ -213,6 +214,7 @@ fn mint_incarnations(draft: &mut Draft<'_, '_>, wanting: &[usize]) -> Vec<usize>
     draft.p.epoch = draft.p.epoch.next();
     let epoch = draft.p.epoch;
     for index in fresh.iter().copied() {
+        death::forgone(draft, index);
         let token = draft.token();
         if let Some(role) = draft.p.roles.get_mut(index) {
             role.epoch = epoch;

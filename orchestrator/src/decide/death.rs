@@ -5,9 +5,10 @@ use super::draft::Draft;
 use super::fault;
 use super::observe::{self, Rest};
 use crate::domain::event::{PaneEnd, Remains};
-use crate::domain::failure::{Ending, Failure, FailureKind};
+use crate::domain::failure::{Ending, Failure, FailureKind, Stderr};
 use crate::domain::signal::What;
 use crate::domain::state::{RoleEvent, RoleState};
+use crate::domain::time::Span;
 
 /// What is left of an agent: the evidence of a proved death, or the answer to a suspicion.
 pub(super) fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remains) {
@@ -47,6 +48,22 @@ pub(super) fn explained(draft: &mut Draft<'_, '_>, index: usize, failure: &Failu
         role.unexplained = false;
     }
     draft.tell_role(index, What::DeathExplained { failure: Box::new(failure.clone()) });
+}
+
+/// The role goes on without it, and what was left of its last agent was never to be had: the death is owed its cause
+/// all the same, as far as it is known.
+pub(super) fn forgone(draft: &mut Draft<'_, '_>, index: usize) {
+    let Some(role) = draft.p.roles.get(index).filter(|role| role.unexplained) else { return };
+    let lifetime = role.started_at.map_or(Span(0), |started| draft.at().since(started));
+    let cause = draft.p.incident.as_ref().map(|incident| incident.cause);
+    let (kind, why) = match cause {
+        Some(FailureKind::ServerDied) => (FailureKind::ServerDied, "the tmux server that knew it is gone"),
+        Some(FailureKind::SessionDied) => (FailureKind::SessionDied, "the session that held it is gone"),
+        _ => (FailureKind::AgentLost, "what was left of it could not be looked at before its role went on"),
+    };
+    let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime, hint: None };
+    let failure = observe::explain(draft, index, kind, Ending::Lost(why.to_owned()), rest);
+    explained(draft, index, &failure);
 }
 
 /// The process lives. If its pane does too, nothing is wrong; if not, it has outlived its session or pane, and must

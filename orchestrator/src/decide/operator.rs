@@ -2,6 +2,7 @@
 
 use super::advance;
 use super::credit;
+use super::death;
 use super::draft::Draft;
 use super::fault;
 use super::slot;
@@ -79,6 +80,7 @@ fn retry(draft: &mut Draft<'_, '_>) {
     }
     for index in 0..draft.p.roles.len() {
         fault::condemn(draft, index);
+        death::forgone(draft, index);
         if let Some(role) = draft.p.roles.get_mut(index) {
             role.process = None;
             role.started_at = None;

@@ -318,6 +318,7 @@ fn session_ended(draft: &mut Draft<'_, '_>) {
             role.ack_due = None;
         }
         if draft.p.roles.get(index).is_some_and(|role| role.state() != RoleState::Absent) {
+            death::forgone(draft, index);
             draft.role_step(index, RoleEvent::Retired);
         }
     }

@@ -4,6 +4,7 @@ use super::follow::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::truth::Incarnation;
 use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::breaker::BreakerState;
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
@@ -19,6 +20,8 @@ struct Followed {
     state: Option<ProjectState>,
     reason: Option<SuspendReason>,
     since: Timestamp,
+    /// Whether its breaker is open: whatever it came to rest for, it waits for its probe.
+    contained: bool,
     last: &'static str,
     /// Until when an agent said that it has no credit.
     spent: Option<Timestamp>,
@@ -59,6 +62,7 @@ impl Settled {
             ProjectState::Suspended if self.slots.awaiting().contains(&id) => {
                 waits.or_else(|| young(self.slots.free_since()).then_some("it is about to go on"))
             }
+            ProjectState::Suspended if followed.contained => Some("its breaker is open"),
             ProjectState::Suspended => match followed.reason? {
                 SuspendReason::Breaker => Some("its breaker is open"),
                 SuspendReason::Operator => Some("it rests as it was told to"),
@@ -135,6 +139,9 @@ impl Checker for Settled {
         let Some(project) = entry.signal.project_id else { return };
         let followed = self.projects.entry(project).or_default();
         followed.last = orchestrator::telemetry::text::name(&entry.signal.what);
+        if let What::BreakerMoved { to, .. } = entry.signal.what {
+            followed.contained = to == BreakerState::Open;
+        }
         if let What::ProjectMoved { to, reason, .. } = entry.signal.what {
             (followed.state, followed.reason, followed.since) = (Some(to), reason, entry.at);
         }

@@ -49,7 +49,11 @@ impl Checker for Verified {
         } else if let Fact::AgentBorn { incarnation, .. } = &told.fact {
             self.role(incarnation.project, &incarnation.role).newest = Some(incarnation.clone());
         } else if let Fact::Done { incarnation } = &told.fact {
-            self.role(incarnation.project, &incarnation.role).done = Some(incarnation.clone());
+            // A late word of an older one takes nothing back of what the newest has said.
+            let role = self.role(incarnation.project, &incarnation.role);
+            if role.done.as_ref().is_none_or(|done| done.epoch <= incarnation.epoch) {
+                role.done = Some(incarnation.clone());
+            }
         } else if let Fact::Unfit { project, role, why } = &told.fact {
             self.role(*project, role).unfit.get_or_insert((told.at, why));
         } else if let Fact::Fit { project, role } = &told.fact {
@@ -99,6 +103,9 @@ mod tests {
         assert_eq!(completes(done()), Is::Pass);
         assert_eq!(completes(Past::new().running().born(1, 1, 7)), Is::Fail, "it never said so");
         assert_eq!(completes(done().gone(1, 1, 7).born(1, 2, 8)), Is::Fail, "an older one said so");
+        let late = || Fact::Done { incarnation: whose(1, 1) };
+        let newest = || done().gone(1, 1, 7).born(1, 2, 8).fact(Fact::Done { incarnation: whose(1, 2) });
+        assert_eq!(completes(newest().fact(late())), Is::Pass, "an older one repeats it late");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Bugs in what an orchestrator does: effects that are lost, doubled, done under another name or not done at all.
 
 use super::bend::{Bend, Turn, answer};
+use super::known::Known;
 use crate::sim::world::World;
 use orchestrator::domain::effect::{Effect, Ordered};
 use orchestrator::domain::event::{Fact, Happened};
 use orchestrator::domain::id::{EffectId, Token};
+use orchestrator::domain::project::Project;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
@@ -58,10 +60,20 @@ impl Bend for NoProof {
 }
 
 /// The session is ended at the end, and what it started is not.
-pub(super) struct NoReaping;
+#[derive(Default)]
+pub(super) struct NoReaping {
+    known: Known,
+}
 
 impl Bend for NoReaping {
+    fn watch(&mut self, project: &Project) {
+        self.known.learn(project);
+    }
+
     fn submit(&mut self, world: &mut World, life: usize, mut ordered: Ordered) -> Vec<Ordered> {
+        if !self.known.over(&ordered) {
+            return vec![ordered];
+        }
         if let Effect::EndSession { tokens, .. } = &mut ordered.effect {
             tokens.clear();
         }
@@ -72,15 +84,22 @@ impl Bend for NoReaping {
 /// Nothing is taken down at the end.
 #[derive(Default)]
 pub(super) struct NoCleanup {
+    known: Known,
     kept: Vec<Token>,
 }
 
 impl Bend for NoCleanup {
+    fn watch(&mut self, project: &Project) {
+        self.known.learn(project);
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is done as it should be")]
     fn submit(&mut self, world: &mut World, life: usize, ordered: Ordered) -> Vec<Ordered> {
+        // What a recovery ends is no part of this bug.
+        let over = self.known.over(&ordered);
         // What stays would be found as a late creation and ended then; this bug does not do that either.
         let fact = match &ordered.effect {
-            Effect::EndSession { token, tokens, .. } => {
+            Effect::EndSession { token, tokens, .. } if over => {
                 self.kept.push(token.clone());
                 self.kept.extend(tokens.iter().cloned());
                 Fact::SessionEnded

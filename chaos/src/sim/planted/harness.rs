@@ -1,11 +1,12 @@
 //! Bugs of the harness itself, and what keeps them from turning a run that shows nothing into a pass.
 
-use super::matrix::{free, play_with};
+use super::matrix::{EXACTLY, Names, free, least, play_with};
 use crate::check::{Checker, Evidence, Is, Tally, Verdict, witnessed};
 use crate::fault::Kind;
 use crate::sim::Outcome;
 use crate::sim::campaign::{Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
+use crate::sim::cover::Sometimes;
 use orchestrator::domain::signal::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +26,19 @@ pub struct Kept {
 /// Tries one of them; an error if it goes uncaught.
 type Proof = fn() -> Result<String, String>;
 
-/// Name, what it does, by which rule it is caught, and the proof. A shrinker that changes which invariant fails has
-/// its place here once there is a shrinker.
+/// Name, what it does, by which rule it is caught, and the proof.
 const HARNESS: &[(&str, &str, &str, Proof)] = &[
     ("injector_does_nothing", "faults are tried and nothing happens", "M1", idle_injector),
     ("checker_always_passes", "a checker that finds nothing wrong, ever", "kill matrix", blind_checker),
     ("checker_panics", "a checker that breaks while it looks", "M4", broken_checker),
+    ("moment_never_comes", "a generator that never reaches the rare moments", "M2", idle_generator),
+    ("run_stops_early", "a simulation that breaks off before its end", "M4", broken_run),
+    (
+        "shrinker_loses_the_bug",
+        "a shrinker that takes candidates for failing that do not",
+        "same invariant",
+        careless_shrinker,
+    ),
     ("nothing_is_a_pass", "a checker that found nothing to check calls that a pass", "M4", empty_checker),
 ];
 
@@ -61,8 +69,8 @@ fn idle_injector() -> Result<String, String> {
 const ONLY: &str = "session_name_not_written";
 
 fn blind_checker() -> Result<String, String> {
-    let Some(bug) = super::ALL.iter().find(|bug| bug.name == ONLY) else { return Err("no such bug".to_owned()) };
-    let sees = super::kill(bug, 3).seeds.is_some();
+    let Some(bug) = super::all().find(|bug| bug.name == ONLY) else { return Err("no such bug".to_owned()) };
+    let sees = super::kill(bug, 3, false).seeds.is_some();
     let blind = play_with(bug, 0, |checkers| {
         checkers
             .into_iter()
@@ -83,6 +91,36 @@ fn broken_checker() -> Result<String, String> {
     match found.is {
         Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err(format!("its verdict is {found:?}")),
+    }
+}
+
+fn idle_generator() -> Result<String, String> {
+    let found = verdict(Outcome::default(), &Owed { moments: true, ..Owed::default() });
+    let never = found.doubts.iter().filter(|doubt| doubt.ends_with("never came")).count();
+    match (found.is, never == Sometimes::ALL.len()) {
+        (Is::Unknown, true) => Ok("inconclusive: every rare moment is named as one that never came".to_owned()),
+        _ => Err(format!("its verdict is {found:?}")),
+    }
+}
+
+fn broken_run() -> Result<String, String> {
+    let found = verdict(Outcome { broke: Some("it stopped".to_owned()), ..Outcome::default() }, &Owed::default());
+    match found.is {
+        Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
+        Is::Pass | Is::Fail => Err(format!("its verdict is {found:?}")),
+    }
+}
+
+/// A bug that shows under faults only.
+const NEEDS_FAULTS: &str = "breaker_off_by_minus_one";
+
+fn careless_shrinker() -> Result<String, String> {
+    let Some(bug) = super::all().find(|bug| bug.name == NEEDS_FAULTS) else { return Err("no such bug".to_owned()) };
+    let content: Names = |sought, _| Some(sought);
+    match (least(bug, 0, EXACTLY), least(bug, 0, content)) {
+        (Ok(_), Err(why)) => Ok(format!("{NEEDS_FAULTS}: {why}: the matrix is red")),
+        (Err(why), _) => Err(why),
+        (_, Ok(_)) => Err("whatever it is content with fails as the whole schedule did".to_owned()),
     }
 }
 

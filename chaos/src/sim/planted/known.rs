@@ -1,5 +1,6 @@
 //! What a bug remembers of the projects that the core speaks of.
 
+use orchestrator::domain::effect::Ordered;
 use orchestrator::domain::event::{Event, Happened, PaneSeen, Report, Source};
 use orchestrator::domain::id::ProjectId;
 use orchestrator::domain::project::{Project, Role};
@@ -20,6 +21,12 @@ impl Known {
 
     pub(super) fn project(&self, id: ProjectId) -> Option<&Project> {
         self.projects.get(&id)
+    }
+
+    /// Whether an effect is for a project that has come to its end.
+    pub(super) fn over(&self, ordered: &Ordered) -> bool {
+        let project = ordered.project.and_then(|id| self.project(id));
+        project.is_some_and(|project| project.state().is_terminal())
     }
 
     /// Projects that are briefed or run, with those of their roles that have a process.

@@ -1,10 +1,11 @@
 //! The kill matrix: each planted bug against every invariant.
 
-use super::{ALL, BendRef, Bug, Kept, harness};
+use super::{BendRef, Bug, Kept, all, harness};
 use crate::check::{Checker, Evidence, Finding, Tally, Verdict, witnessed};
 use crate::schedule::Schedule;
 use crate::seed::Seed;
 use crate::sim::draw::{self, Request};
+use crate::sim::shrink::{self, Shrunk};
 use crate::sim::{Manner, Outcome, Plan, Sim};
 use crate::witness::Witnessed;
 use orchestrator::domain::signal::Entry;
@@ -16,6 +17,12 @@ use std::rc::Rc;
 
 /// Seeds that are tried before a bug counts as not killed.
 pub const SEEDS_MAX: u64 = 300;
+
+/// Schedules that are played at most to make one bug's schedule smaller.
+pub const SHRINK_RUNS_MAX: u32 = 400;
+
+/// Invariants without a bug that only they find, and why they stay: none at present.
+const REDUNDANT: &[&str] = &[];
 
 /// The store's own audit is no invariant beside the others: it is a second look at several of them.
 const AUDIT: &str = "audit";
@@ -34,10 +41,21 @@ pub struct Kill {
     pub others: BTreeSet<&'static str>,
     /// How many faults that seed's schedule has.
     pub faults: usize,
-    /// How many are left of them after shrinking; none if it was not shrunk.
-    pub shrunk: Option<usize>,
+    /// How many it takes; none if nobody asked, and for M5, which one run alone does not show.
+    pub shrunk: Option<Length>,
+    /// Why the smaller schedule is none, if it does not fail as the whole one did.
+    pub lost: Option<String>,
     /// What the intended invariant says.
     pub says: String,
+}
+
+/// How long a shrunk schedule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Length {
+    /// Faults that are left.
+    pub faults: usize,
+    /// Whether shrinking stopped at its bound, so that fewer may do.
+    pub bounded: bool,
 }
 
 /// All of them.
@@ -131,9 +149,34 @@ fn twice(schedule: &Schedule, plant: &dyn Fn() -> Option<BendRef>, again: bool) 
     failed
 }
 
-/// Plays seed after seed with the bug until the invariant that it was made for fails.
+/// What a shrinker goes by: what failed under a candidate, of several the one that is sought.
+pub(super) type Names = fn(sought: &'static str, failed: &[&'static str]) -> Option<&'static str>;
+
+/// The invariant that is sought, or whichever else failed.
+pub(super) const EXACTLY: Names = |sought, failed| failed.iter().find(|id| **id == sought).or(failed.first()).copied();
+
+/// The faults that it takes for the invariant to fail with that bug and that seed.
+///
+/// # Errors
+/// What fails under the schedule that came out, if the invariant that was sought does not.
+pub(super) fn least(bug: &Bug, seed: u64, names: Names) -> Result<Shrunk, String> {
+    let failing = |tried: &Schedule| -> Vec<&'static str> {
+        let failed = twice(tried, &|| Some((bug.plant)(tried)), false);
+        failed.into_keys().collect()
+    };
+    let fails = |tried: &Schedule| names(bug.intended, &failing(tried)).map(str::to_owned);
+    let shrunk = shrink::shrink_faults(&schedule(bug, seed), bug.intended, SHRINK_RUNS_MAX, fails);
+    let left = failing(&shrunk.schedule);
+    if left.contains(&bug.intended) {
+        return Ok(shrunk);
+    }
+    Err(format!("{} no longer fails under the shrunk schedule, but [{}]", bug.intended, left.join(" ")))
+}
+
+/// Plays seed after seed with the bug until the invariant that it was made for fails, and makes that seed's schedule
+/// smaller if asked to.
 #[must_use]
-pub fn kill(bug: &Bug, seeds: u64) -> Kill {
+pub fn kill(bug: &Bug, seeds: u64, shrinks: bool) -> Kill {
     let (bug_name, intended) = (bug.name, bug.intended);
     let nothing = Kill {
         bug: bug_name,
@@ -142,6 +185,7 @@ pub fn kill(bug: &Bug, seeds: u64) -> Kill {
         others: BTreeSet::new(),
         faults: 0,
         shrunk: None,
+        lost: None,
         says: String::new(),
     };
     let mut kill = nothing;
@@ -152,7 +196,14 @@ pub fn kill(bug: &Bug, seeds: u64) -> Kill {
         if let Some(says) = failed.remove(intended) {
             // What else a run that is never the same violates is never the same either.
             let others = if intended == "M5" { BTreeSet::new() } else { failed.into_keys().collect() };
-            return Kill { seeds: Some(seed + 1), others, faults: schedule.faults.len(), says, ..kill };
+            let shrunk = (shrinks && intended != "M5").then(|| least(bug, seed, EXACTLY));
+            let (shrunk, lost) = match shrunk.transpose() {
+                Ok(shrunk) => (shrunk, None),
+                Err(why) => (None, Some(why)),
+            };
+            let shrunk =
+                shrunk.map(|shrunk| Length { faults: shrunk.schedule.faults.len(), bounded: shrunk.exhausted });
+            return Kill { seeds: Some(seed + 1), others, faults: schedule.faults.len(), shrunk, lost, says, ..kill };
         }
         kill.others.extend(failed.into_keys());
     }
@@ -170,8 +221,8 @@ pub fn sound(bug: &Bug, seed: u64) -> Vec<String> {
 impl Matrix {
     /// Plays every bug.
     #[must_use]
-    pub fn all(seeds: u64) -> Self {
-        Self { kills: ALL.iter().map(|bug| kill(bug, seeds)).collect(), harness: harness() }
+    pub fn all(seeds: u64, shrinks: bool) -> Self {
+        Self { kills: all().map(|bug| kill(bug, seeds, shrinks)).collect(), harness: harness() }
     }
 
     /// The bugs that the invariant they were made for does not find.
@@ -196,7 +247,15 @@ impl Matrix {
             let why = kept.caught.as_ref().err()?;
             Some(format!("{} is not caught by {}: {why}", kept.bug, kept.rule))
         });
-        self.survivors().map(survivor).chain(uncaught).collect()
+        let lost = self.kills.iter().filter_map(|kill| Some(format!("{}: {}", kill.bug, kill.lost.as_ref()?)));
+        self.survivors().map(survivor).chain(lost).chain(uncaught).collect()
+    }
+
+    /// The invariants that find nothing by themselves, and are not known for it. Of the whole matrix only.
+    #[must_use]
+    pub fn unneeded(&self) -> Vec<&'static str> {
+        let nothing = |(id, bugs): (&'static str, Vec<_>)| (bugs.is_empty() && !REDUNDANT.contains(&id)).then_some(id);
+        self.alone().into_iter().filter_map(nothing).collect()
     }
 
     /// The invariants, each with the bugs that it kills and no other does.
@@ -220,7 +279,8 @@ impl Matrix {
             let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
             let seeds = kill.seeds.map_or("NOT KILLED".to_owned(), |seeds| seeds.to_string());
             let others: Vec<&str> = kill.others.iter().copied().collect();
-            let shrunk = number(kill.shrunk.map(|shrunk| shrunk.to_string()));
+            let length = |it: Length| if it.bounded { format!("at most {}", it.faults) } else { it.faults.to_string() };
+            let shrunk = number(kill.shrunk.map(length));
             let (bug, intended, faults, others) = (kill.bug, kill.intended, kill.faults, others.join(" "));
             let _ = writeln!(out, "| {bug} | {intended} | {seeds} | {faults} | {shrunk} | {others} |");
         }

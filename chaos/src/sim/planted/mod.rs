@@ -12,19 +12,18 @@ mod hands;
 mod harness;
 mod known;
 mod matrix;
+mod records;
 mod senses;
 mod tales;
 
 pub use bend::{Bend, BendRef, BentEnv, Turn};
-pub use catalogue::ALL;
+pub use catalogue::all;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
 pub use harness::{Kept, harness};
-pub use matrix::{Kill, Matrix, SEEDS_MAX, kill, sound};
+pub use matrix::{Kill, Length, Matrix, SEEDS_MAX, SHRINK_RUNS_MAX, kill, sound};
 
 use crate::fault::Kind;
 use crate::schedule::Schedule;
-use std::cell::RefCell;
-use std::rc::Rc;
 
 /// Where the idea of a bug comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,36 +57,6 @@ pub struct Bug {
     /// Puts it at work.
     pub plant: fn(&Schedule) -> BendRef,
 }
-
-/// Faults that spend a project's whole budget.
-const SPENDS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::AgentDieInStart];
-/// The same with restarts in between.
-const SPENDS_AND_RESTARTS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::OrchKill];
-/// What kills one agent or session.
-const KILLS: &[Kind] = &[Kind::SessionKill, Kind::PaneKill, Kind::AgentExitSilent, Kind::PaneHusk];
-/// What makes git fail.
-const GIT: &[Kind] = &[Kind::StderrEmpty, Kind::ProcMissing, Kind::ProcSignal, Kind::SessionKill, Kind::WorktreeDelete];
-/// What an orchestrator does not survive, or cannot write in.
-const STOPS: &[Kind] = &[Kind::OrchKill, Kind::CommitReplyLost, Kind::DbLocked];
-
-fn shared(bend: impl Bend + 'static) -> BendRef {
-    Rc::new(RefCell::new(bend))
-}
-
-const HALF_HOUR: Bug = Bug {
-    name: "",
-    what: "",
-    from: From::Own,
-    intended: "",
-    minutes: 30,
-    projects: None,
-    roles: None,
-    kinds: &[],
-    plant: |_| shared(hands::Sql::default()),
-};
-
-const REFERENCE: Bug = Bug { from: From::Reference, ..HALF_HOUR };
-const INCIDENT: Bug = Bug { from: From::Incident, ..HALF_HOUR };
 
 impl From {
     /// In one word.

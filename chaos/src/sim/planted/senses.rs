@@ -287,26 +287,40 @@ impl Bend for AllForOne {
 }
 
 /// A missing file is a warning: the look finds everything as it must be.
-#[derive(Default)]
 pub(super) struct Warns {
     known: Known,
-    masked: bool,
+    of: fn(ProjectState, &FileIs) -> bool,
 }
 
 impl Warns {
+    /// Whatever is wrong with a file, whenever it is looked at.
+    pub(super) fn of_everything() -> Self {
+        Self { known: Known::default(), of: |_, _| true }
+    }
+
     /// Only of what is looked at before a launch.
     pub(super) fn of_the_masked() -> Self {
-        Self { masked: true, ..Self::default() }
+        Self { known: Known::default(), of: |state, _| state == ProjectState::Provisioning }
+    }
+
+    /// Only of what is looked at after it.
+    pub(super) fn after_the_launch() -> Self {
+        Self { known: Known::default(), of: |state, _| state != ProjectState::Provisioning }
+    }
+
+    /// A file that is there will do, whatever is in it.
+    pub(super) fn of_what_exists() -> Self {
+        Self { known: Known::default(), of: |_, is| *is != FileIs::Missing }
     }
 
     fn gloss(&self, id: ProjectId, roles: &mut [RoleFound]) {
         let Some(project) = self.known.project(id) else { return };
-        if self.masked && project.state() != ProjectState::Provisioning {
-            return;
-        }
         for found in roles {
             let Some(pin) = project.role(&found.role).and_then(|role| role.claude_md.clone()) else { continue };
             for file in found.files.iter_mut().filter(|file| file.path == "CLAUDE.md") {
+                if !(self.of)(project.state(), &file.is) {
+                    continue;
+                }
                 file.is = FileIs::Regular(pin.clone());
             }
         }
@@ -327,6 +341,29 @@ impl Bend for Warns {
             }
         }
         happened
+    }
+}
+
+/// A missing file is copied back before anybody looks, and nobody is told.
+#[derive(Default)]
+pub(super) struct CopiesBack {
+    known: Known,
+}
+
+impl Bend for CopiesBack {
+    fn watch(&mut self, project: &Project) {
+        self.known.learn(project);
+    }
+
+    fn drained(&mut self, world: &mut World, items: Vec<SpoolItem>) -> Vec<SpoolItem> {
+        for (project, role) in self.known.live() {
+            let ground = world.grounds.get(&(project.id, role.name.clone()));
+            let tree = ground.and_then(|path| world.disk.tree_mut(path)).filter(|tree| tree.there);
+            if let (Some(tree), Some(pin)) = (tree, &role.claude_md) {
+                tree.files.entry("CLAUDE.md".to_owned()).or_insert_with(|| FileIs::Regular(pin.clone()));
+            }
+        }
+        items
     }
 }
 
@@ -394,55 +431,6 @@ impl Bend for Flaps {
             }
         }
         happened
-    }
-}
-
-/// Records are taken from the spool before anything of them is committed.
-#[derive(Default)]
-pub(super) struct TakesEarly;
-
-impl Bend for TakesEarly {
-    fn drained(&mut self, world: &mut World, items: Vec<SpoolItem>) -> Vec<SpoolItem> {
-        for item in &items {
-            world.spool.remove(&item.name);
-        }
-        items
-    }
-}
-
-/// Records come late, and whoever wrote them counts as whoever is there now.
-#[derive(Default)]
-pub(super) struct TrustsAnyone {
-    known: Known,
-    held: Vec<SpoolItem>,
-}
-
-impl Bend for TrustsAnyone {
-    fn watch(&mut self, project: &Project) {
-        self.known.learn(project);
-    }
-
-    fn drained(&mut self, world: &mut World, items: Vec<SpoolItem>) -> Vec<SpoolItem> {
-        for item in items {
-            world.spool.remove(&item.name);
-            self.held.push(item);
-        }
-        let at = world.now();
-        let due = |item: &SpoolItem| {
-            let done = matches!(item.happened.event, Event::Reported { report: Report::Done(_), .. });
-            !done || at.since(item.happened.seen_at) > Span::from_secs(20)
-        };
-        let (mut out, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held).into_iter().partition(due);
-        self.held = kept;
-        for item in &mut out {
-            if let Event::Reported { project, role, epoch, token, .. } = &mut item.happened.event
-                && let Some(role) = self.known.project(*project).and_then(|project| project.role(role))
-                && let Some(now) = &role.token
-            {
-                (*epoch, *token) = (role.epoch, now.clone());
-            }
-        }
-        out
     }
 }
 

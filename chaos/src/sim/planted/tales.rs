@@ -49,17 +49,18 @@ pub(super) struct Restless {
     last: Option<Entry>,
     now: Timestamp,
     begun: Option<EffectId>,
+    life: usize,
 }
 
 impl Bend for Restless {
     fn turned(&mut self, _: &World, turn: Turn, happened: Vec<Happened>) -> Vec<Happened> {
-        self.now = turn.at;
+        (self.now, self.life) = (turn.at, turn.life);
         happened
     }
 
     fn witnessed(&mut self, facts: &mut Vec<Witnessed>) {
         if let Some(effect) = self.begun.take() {
-            let fact = Fact::Began { life: 0, effect, name: "ensure_files", durable: true };
+            let fact = Fact::Began { life: self.life, effect, name: "ensure_files", durable: true };
             facts.push(Witnessed { at: self.now, fact });
         }
     }
