@@ -44,7 +44,12 @@ pub(crate) const FULL: &[Step] = &[
     // fixed, so that a red run is red for everybody.
     Step { name: "simulate", work: Work::Cargo(&[], &simulated(["--seeds", "0..10000"])) },
     Step { name: "determinism", work: Work::Cargo(&[], &simulated(["--seeds=0..1000", "--check-determinism"])) },
+    // With the shrinking, which takes too long for a test in a debug build.
+    Step { name: "planted", work: Work::Cargo(&[], &HARNESS) },
 ];
+
+/// `orch-chaos planted`.
+const HARNESS: [&str; 9] = ["run", "--quiet", "--release", "-p", "chaos", "--bin", "orch-chaos", "--", "planted"];
 
 /// `orch-chaos run --mode sim` with two more arguments.
 const fn simulated(more: [&'static str; 2]) -> [&'static str; 13] {
