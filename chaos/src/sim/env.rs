@@ -63,7 +63,9 @@ impl Env for SimEnv {
             let whose = (project.id, role.name.clone());
             let process = role.process.filter(|_| !over);
             let known = world.lives[self.life].processes.get(&whose).copied();
-            if known != process {
+            // Whose end was told and is still on record as living is told of once more.
+            let watched = known.is_some_and(|known| Some(known) == process && world.kernel.is_alive(known));
+            if !watched {
                 match process {
                     None => drop(world.lives[self.life].processes.remove(&whose)),
                     Some(process) => {

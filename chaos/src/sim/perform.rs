@@ -231,10 +231,30 @@ impl World {
 
     fn kill_left(&mut self, id: u64) -> u32 {
         let Some(job) = self.jobs.get_mut(&id) else { return 0 };
-        let (left, mut ended) = (std::mem::take(&mut job.left), job.ended);
+        let (mut left, mut ended) = (std::mem::take(&mut job.left), job.ended);
+        let tokens = match &job.ordered.effect {
+            Effect::EndRemains { tokens } | Effect::EndSession { tokens, .. } => tokens.clone(),
+            Effect::EnsureSession { launches, .. } => launches.iter().map(|launch| launch.token.clone()).collect(),
+            Effect::Respawn { launch, .. } => vec![launch.token.clone()],
+            Effect::Preflight { .. }
+            | Effect::EnsureWorktree { .. }
+            | Effect::EnsureFiles { .. }
+            | Effect::Look { .. }
+            | Effect::HandBrief { .. }
+            | Effect::Nudge { .. }
+            | Effect::Sample { .. }
+            | Effect::Collect { .. }
+            | Effect::Certify { .. }
+            | Effect::ListPanes
+            | Effect::Survey => Vec::new(),
+        };
+        // It is over only once a look finds nobody: who was born during the grace is ended as well.
+        left.extend(self.kernel.marked(&tokens));
         for process in left {
-            self.end(process, None, Some(9));
-            ended += 1;
+            if self.kernel.is_alive(process) {
+                self.end(process, None, Some(9));
+                ended += 1;
+            }
         }
         ended
     }

@@ -6,6 +6,7 @@ use super::fault;
 use super::observe::{self, Rest};
 use crate::domain::event::{PaneEnd, Remains};
 use crate::domain::failure::{Ending, Failure, FailureKind, Stderr};
+use crate::domain::project::SessionIs;
 use crate::domain::signal::What;
 use crate::domain::state::{RoleEvent, RoleState};
 use crate::domain::time::Span;
@@ -32,6 +33,15 @@ pub(super) fn collected(draft: &mut Draft<'_, '_>, index: usize, remains: &Remai
             observe::record_death(draft, index, process, true);
         }
         advance::advance(draft);
+        return;
+    }
+    let live = draft.p.session.as_ref().is_some_and(|session| session.is == SessionIs::Live);
+    if remains.server_changed && live {
+        // The list that tells of the server's death, as one event for everybody, was refused with its turn and comes
+        // again; what is owed until then is asked for after it.
+        if let Some(role) = draft.p.roles.get_mut(index) {
+            role.unexplained = true;
+        }
         return;
     }
     let failure = classified(draft, index, remains);

@@ -46,7 +46,8 @@ pub trait Env {
     fn submit(&mut self, ordered: Ordered);
 
     /// Says what a project is, after a commit: its processes and resources are watched from here on, and what is no
-    /// longer part of it is not.
+    /// longer part of it is not. Also said after a turn was refused: the end of a process that is still on record as
+    /// living is told once more.
     fn watch(&mut self, project: &Project);
 
     /// Takes what lies in the spool, oldest first, bounded in number; it stays there until it is consumed.

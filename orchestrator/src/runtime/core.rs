@@ -335,6 +335,10 @@ impl<E: Env> Core<E> {
         // A survey tells each change once, and the turn that it led to was refused.
         fleet.look_at_everything();
         self.fleet = fleet;
+        // A process's end is told once as well.
+        for project in self.fleet.projects() {
+            self.env.watch(project);
+        }
         self.intended.clear();
         self.distrusted = false;
         Ok(())

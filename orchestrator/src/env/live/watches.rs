@@ -126,7 +126,9 @@ impl Watches {
     }
 
     fn follow_process(&mut self, world: &World, runtime: &Handle, whose: &Whose, process: Option<ProcessId>) {
-        if self.processes.get(whose).map(|(watched, _)| *watched) == process {
+        // Whose end was told and is still on record as living is told of once more: the turn may have been refused.
+        let watched = self.processes.get(whose);
+        if watched.is_some_and(|(watched, task)| Some(*watched) == process && !task.is_finished()) {
             return;
         }
         if let Some((_, task)) = self.processes.remove(whose) {
