@@ -76,7 +76,7 @@ fn done_and_gone_is_done() {
     assert_eq!(count(&story, started), 0, "no recovery for who is done");
 }
 
-/// Who is done owes nobody remains, so the end is known from the pane, whatever hangs that is under way for the role.
+/// What is left of an agent is looked at whatever hangs that is under way for the role.
 #[test]
 fn who_is_done_is_known_to_have_ended_while_its_role_is_busy() {
     let mut story = running();
@@ -98,6 +98,26 @@ fn who_is_done_is_known_to_have_ended_while_its_role_is_busy() {
     assert_eq!((developer(&story).state(), developer(&story).process), (RoleState::Done, None));
     assert_eq!(count(&story, |what| matches!(what, What::AgentDied { expected: true, .. })), 1);
     assert_eq!(count(&story, started), 1, "for the missing file, and none for who is done");
+}
+
+/// The sweep is all that can tell of it, and it does not wait for the next one because files are just being put right.
+#[test]
+fn a_death_that_no_event_told_of_is_found_while_its_role_is_busy() {
+    let mut story = running();
+    story.core.env().script.hangs.insert("ensure_files");
+    story.core.env().script.missing.insert("developer".to_owned());
+    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("developer".to_owned()) };
+    story.core.env().push(Span(100), Source::Inotify, touched);
+    story.run(SECOND);
+    let developer = |story: &Story| story.project().expect("unfinished").roles[0].clone();
+    assert!(developer(&story).busy.is_some() && developer(&story).state().is_live(), "its file is being written");
+    let agent = story.core.env().agent("developer");
+    (agent.alive, agent.end) = (false, PaneEnd::Dead { code: Some(1), signal: None });
+    story.core.env().push(SECOND, Source::Sweep, Event::SweepDue);
+    story.run(SECOND * 2);
+    assert!(developer(&story).busy.is_some(), "it hangs still");
+    assert_eq!(developer(&story).state(), RoleState::Dead);
+    assert_eq!(count(&story, |what| matches!(what, What::DeathExplained { .. })), 1);
 }
 
 #[test]

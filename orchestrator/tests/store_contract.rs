@@ -41,6 +41,7 @@ fn memory_and_file_tell_the_same_after_every_turn() {
             (read.busy, read.looking, read.repairs) = (held.busy, held.looking, held.repairs);
             for (read, held) in read.roles.iter_mut().zip(&held.roles) {
                 (read.busy, read.looking, read.look_again) = (held.busy, held.looking, held.look_again);
+                read.collecting = held.collecting;
             }
         }
         assert_eq!(read, held);

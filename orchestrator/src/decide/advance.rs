@@ -39,7 +39,7 @@ pub(super) fn advance(draft: &mut Draft<'_, '_>) {
 
 /// Worktrees, files, and proof that nothing older is left; then everything is looked at once more.
 fn provision(draft: &mut Draft<'_, '_>) -> bool {
-    if draft.p.busy.is_some() || draft.p.roles.iter().any(|role| role.busy.is_some()) {
+    if draft.p.busy.is_some() || draft.p.roles.iter().any(Role::is_acted_on) {
         return false;
     }
     if !draft.p.preflighted {
@@ -280,7 +280,7 @@ fn hand_briefs(draft: &mut Draft<'_, '_>) -> bool {
         let waits = draft.p.roles.get(index).is_some_and(|role| {
             role.state() == RoleState::Starting
                 && role.process.is_some()
-                && role.busy.is_none()
+                && !role.is_acted_on()
                 // Also one that was handed over before an incident, which took its deadline along.
                 && role.ack_due.is_none()
         });

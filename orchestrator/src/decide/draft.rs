@@ -248,6 +248,14 @@ impl<'c, 'a> Draft<'c, 'a> {
         }
     }
 
+    /// Orders a look at what is left of a role's agent, which waits for nothing that is under way for the role.
+    pub(super) fn order_collect(&mut self, index: usize, effect: Effect) {
+        let id = self.push(Some(index), effect);
+        if let Some(role) = self.p.roles.get_mut(index) {
+            role.collecting = Some(id);
+        }
+    }
+
     /// Orders a sample of one role, which runs beside everything else.
     pub(super) fn order_sample(&mut self, index: usize, effect: Effect) {
         let (id, at) = (self.push(Some(index), effect), self.at());

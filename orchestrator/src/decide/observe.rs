@@ -73,7 +73,7 @@ pub(super) fn collect(draft: &mut Draft<'_, '_>, index: usize, process: Option<P
         server: session.server,
         started_at: role.started_at,
     };
-    draft.order_role(index, effect);
+    draft.order_collect(index, effect);
 }
 
 /// A complete list of panes: the truth, below all events.
@@ -149,7 +149,7 @@ fn server_died(cursor: &mut Cursor<'_>, server: ProcessId) {
 type ByToken<'a> = BTreeMap<&'a str, &'a PaneSeen>;
 
 /// Holds one project against the list. Who still has work is never judged from the list alone: what contradicts it is
-/// looked into. Only who is done, and a session in which nobody is left, are taken for ended as they are shown.
+/// looked into. Only a session in which nobody is left is taken for ended as it is shown.
 fn compare(draft: &mut Draft<'_, '_>, by_role: &ByToken<'_>, by_session: &ByToken<'_>) {
     for index in 0..draft.p.roles.len() {
         compare_role(draft, index, by_role);
@@ -162,7 +162,7 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &ByToken<'_>, by_session: &ByToke
 
 fn compare_role(draft: &mut Draft<'_, '_>, index: usize, by_role: &ByToken<'_>) {
     let Some(role) = draft.p.roles.get(index) else { return };
-    if role.state() == RoleState::Dead && role.unexplained && role.busy.is_none() {
+    if role.state() == RoleState::Dead && role.unexplained && role.collecting.is_none() {
         // Who asked for its remains is gone, or the turn that asked could not be committed.
         collect(draft, index, None);
         return;
@@ -170,12 +170,10 @@ fn compare_role(draft: &mut Draft<'_, '_>, index: usize, by_role: &ByToken<'_>) 
     let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { return };
     let done = role.state() == RoleState::Done;
     match shown(by_role, token, process) {
-        // A dead pane is proof of its own; who is done needs no remains, and so does not wait for what is under way for
-        // its role (a git that hangs, say).
-        Shown::Dead if done => record_death(draft, index, process, true),
         // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         Shown::Alive if done || role.state().is_live() => adopt(draft, index, process),
-        Shown::Dead | Shown::Nowhere if (done || role.state().is_live()) && role.busy.is_none() => {
+        // Not even a dead pane is proof: tmux shows one so when its terminal is closed, whoever runs on.
+        Shown::Dead | Shown::Nowhere if (done || role.state().is_live()) && role.collecting.is_none() => {
             collect(draft, index, Some(process));
         }
         Shown::Alive | Shown::Dead | Shown::Nowhere => {}
@@ -216,7 +214,7 @@ fn is_session_missing(draft: &Draft<'_, '_>, by_session: &ByToken<'_>) -> bool {
 
 /// With agents in it the collected remains decide about a session; without any, nothing else would ever notice.
 fn is_anybody_left(draft: &Draft<'_, '_>) -> bool {
-    draft.p.roles.iter().any(|role| role.process.is_some() || role.busy.is_some())
+    draft.p.roles.iter().any(|role| role.process.is_some() || role.is_acted_on())
 }
 
 /// The session is proved gone: its token is stale, and so is every incarnation in it.

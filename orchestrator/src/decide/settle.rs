@@ -26,6 +26,7 @@ enum Slot {
     Project,
     ProjectLook,
     Role(usize),
+    Remains(usize),
     RoleLook(usize),
     Sample(usize),
 }
@@ -70,6 +71,10 @@ fn release(draft: &mut Draft<'_, '_>, effect: EffectId) -> Option<Slot> {
             role.busy = None;
             return Some(Slot::Role(index));
         }
+        if role.collecting == Some(effect) {
+            role.collecting = None;
+            return Some(Slot::Remains(index));
+        }
         if role.looking == Some(effect) {
             role.looking = None;
             return Some(Slot::RoleLook(index));
@@ -98,7 +103,7 @@ fn found(draft: &mut Draft<'_, '_>, slot: &Slot, fact: &Fact) {
         (Fact::RemainsEnded { tokens, .. }, _) => remains_ended(draft, tokens),
         (Fact::SessionUp { adopted, panes, server }, _) => session_up(draft, *adopted, panes, *server),
         (Fact::AgentUp(pane), _) => agent_up(draft, pane, false),
-        (Fact::Collected(remains), Slot::Role(index)) => {
+        (Fact::Collected(remains), Slot::Remains(index)) => {
             death::collected(draft, *index, remains);
             return;
         }
@@ -205,7 +210,7 @@ fn looked(draft: &mut Draft<'_, '_>, slot: &Slot, roles: &[RoleFound]) {
             .is_some_and(|role| std::mem::take(&mut role.look_again))
             .then(|| draft.p.roles.get(*index).map(|role| role.name.clone()))
             .flatten(),
-        Slot::Project | Slot::ProjectLook | Slot::Role(_) | Slot::Sample(_) => None,
+        Slot::Project | Slot::ProjectLook | Slot::Role(_) | Slot::Remains(_) | Slot::Sample(_) => None,
     };
     let bad = judged(draft, roles);
     match bad.into_iter().next() {
@@ -332,7 +337,7 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
     }
     let by_program = matches!(failure.program, Program::Git | Program::Tmux);
     let index = match slot {
-        Slot::Role(index) | Slot::RoleLook(index) | Slot::Sample(index) => Some(*index),
+        Slot::Role(index) | Slot::Remains(index) | Slot::RoleLook(index) | Slot::Sample(index) => Some(*index),
         Slot::Project | Slot::ProjectLook => None,
     };
     let evidence = Box::new(failure.clone());
@@ -353,47 +358,54 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
             }
         }
         Slot::ProjectLook | Slot::Sample(_) => {}
-        Slot::Role(_) | Slot::Project if failure.kind == FailureKind::Exhausted => sight::starved(draft, failure),
+        Slot::Role(_) | Slot::Remains(_) | Slot::Project if failure.kind == FailureKind::Exhausted => {
+            sight::starved(draft, failure);
+        }
+        Slot::Remains(index) => remains_failed(draft, *index, failure),
         Slot::Role(index) => role_effect_failed(draft, *index, failure),
         Slot::Project => project_effect_failed(draft, failure),
     }
 }
 
-fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
-    let Some(role) = draft.p.roles.get(index) else { return };
+/// What is left of an agent could not be had.
+fn remains_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    // A suspicion that could not be answered is raised again by the next sweep.
+    let Some(role) = draft.p.roles.get(index).filter(|role| role.state() == RoleState::Dead) else { return };
     let unknown = sight::outcome_unknown(draft, failure);
     // The connection was lost with the question under way: what a death was is asked again with the next list. It may
     // well be the server's (a killed server takes its agents along, and their end is noticed first).
     let unanswered = failure.program == Program::Tmux && matches!(failure.ending, Ending::Lost(_));
-    if role.state() == RoleState::Dead && role.unexplained && (unknown || unanswered) {
+    if role.unexplained && (unknown || unanswered) {
         // An attempt that is already making things ready waited for nothing but this.
         if draft.p.state() == ProjectState::Provisioning {
             advance::advance(draft);
         }
         return;
     }
-    if role.state() != RoleState::Dead && unknown {
+    // Its death stands on its own proof, and is one failure with this, whatever the project was doing meanwhile.
+    let ending = Ending::Lost(failure.to_string());
+    let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
+    let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
+    death::explained(draft, index, &lost);
+    fault::fault_or_join(draft, Some(index), lost);
+}
+
+fn role_effect_failed(draft: &mut Draft<'_, '_>, index: usize, failure: &Failure) {
+    let Some(role) = draft.p.roles.get(index) else { return };
+    if role.state() != RoleState::Dead && sight::outcome_unknown(draft, failure) {
         if role.state() == RoleState::Starting && role.process.is_some() {
             advance::brief_afresh(draft, index);
         }
         return;
     }
     match role.state() {
-        // Of the dead nothing but their remains is asked of tmux. They could not be had: its death stands on its own
-        // proof, and is one failure with it, whatever the project was doing meanwhile.
-        RoleState::Dead if draft.p.state() != ProjectState::Provisioning || failure.program == Program::Tmux => {
-            let ending = Ending::Lost(failure.to_string());
-            let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
-            let lost = observe::explain(draft, index, FailureKind::AgentLost, ending, rest);
-            death::explained(draft, index, &lost);
-            fault::fault_or_join(draft, Some(index), lost);
-        }
         // A respawn whose outcome is unknown keeps its token: the next attempt asks for the same incarnation again
         // and finds by that token what came of it (T8).
         RoleState::Starting if role.process.is_none() => fault::fault(draft, Some(index), failure.clone()),
-        // A brief that could not be handed over is handed over again when its acknowledgement is overdue; a
-        // suspicion that could not be answered is raised again by the next sweep.
+        // A brief that could not be handed over is handed over again when its acknowledgement is overdue; what was under
+        // way for somebody who died meanwhile is of no account beside the death.
         RoleState::Starting
+        | RoleState::Dead
         | RoleState::Ready
         | RoleState::Working
         | RoleState::Idle

@@ -141,6 +141,9 @@ pub struct Role {
     pub unexplained: bool,
     /// The effect under way for this role; not persisted, an outbox row is.
     pub busy: Option<EffectId>,
+    /// The look at what is left of its agent under way. It waits for nothing that is done for the role: a death is not
+    /// found later because a git hangs.
+    pub collecting: Option<EffectId>,
     /// The look at its resources under way.
     pub looking: Option<EffectId>,
     /// Whether its resources were touched during that look, so that it must be repeated.
@@ -225,6 +228,7 @@ impl Role {
             vigil: Vigil::default(),
             unexplained: false,
             busy: None,
+            collecting: None,
             looking: None,
             look_again: false,
         }
@@ -244,6 +248,12 @@ impl Role {
         let moved = self.state.next(event)?;
         self.state = moved.to();
         Ok(moved)
+    }
+
+    /// Whether something is done for it, or what is left of its agent is looked at.
+    #[must_use]
+    pub fn is_acted_on(&self) -> bool {
+        self.busy.is_some() || self.collecting.is_some()
     }
 
     /// Whether it needs a process that it does not have.
@@ -374,7 +384,7 @@ impl Project {
     pub fn is_busy(&self) -> bool {
         self.busy.is_some()
             || self.looking.is_some()
-            || self.roles.iter().any(|role| role.busy.is_some() || role.looking.is_some())
+            || self.roles.iter().any(|role| role.is_acted_on() || role.looking.is_some())
     }
 
     /// Whether both values have the same row: they differ at most in what is under way, which is only in memory. A
@@ -386,6 +396,7 @@ impl Project {
         probe.starved = other.starved;
         for (role, of) in probe.roles.iter_mut().zip(&other.roles) {
             (role.busy, role.looking, role.look_again) = (of.busy, of.looking, of.look_again);
+            role.collecting = of.collecting;
             role.vigil.sampling = of.vigil.sampling;
         }
         probe == *other
