@@ -250,7 +250,7 @@ impl World {
         self.end(process, None, Some(signal));
         match planned.kind {
             Kind::PidReuse => {
-                self.kernel.reuse(self.at, process.pid);
+                self.kernel.reuse(self.at, process);
                 Deed::Done
             }
             Kind::EventDrop => Deed::Until(Undo::Hear, lasts),

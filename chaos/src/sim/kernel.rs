@@ -129,22 +129,27 @@ impl Kernel {
         }
         let pid = self.next;
         self.next = if pid >= PID_MAX { 1_000 } else { pid + 1 };
-        self.start(at, pid, program, mark)
+        self.start(ProcessId { pid, start: self.clock_tick(at) }, program, mark)
     }
 
-    /// Starts a process under a number that has just become free.
-    pub fn reuse(&mut self, at: Tick, pid: u32) -> Option<ProcessId> {
-        if self.processes.contains_key(&pid) {
+    /// Starts a process under the number of one that has just ended.
+    pub fn reuse(&mut self, at: Tick, gone: ProcessId) -> Option<ProcessId> {
+        if self.processes.contains_key(&gone.pid) {
             return None;
         }
-        Some(self.start(at, pid, Program::Stranger, None))
+        // Two lives of one number are never of one clock tick: numbers come again only after thousands of others.
+        let start = self.clock_tick(at).max(gone.start + 1);
+        Some(self.start(ProcessId { pid: gone.pid, start }, Program::Stranger, None))
     }
 
-    fn start(&mut self, at: Tick, pid: u32, program: Program, mark: Option<Mark>) -> ProcessId {
-        // Two lives of one number are never of one clock tick: numbers come again only after thousands of others.
-        let id = ProcessId { pid, start: self.mono(at) / TICK_US + 1 };
+    /// What the kernel writes down as the start of a process.
+    fn clock_tick(&self, at: Tick) -> u64 {
+        self.mono(at) / TICK_US + 1
+    }
+
+    fn start(&mut self, id: ProcessId, program: Program, mark: Option<Mark>) -> ProcessId {
         let process = Process { id, program, mark, survives_hup: false, survives_term: false, stopped: false };
-        self.processes.insert(pid, process);
+        self.processes.insert(id.pid, process);
         id
     }
 
@@ -198,9 +203,9 @@ mod tests {
     fn a_number_that_comes_again_is_another_process() {
         let mut kernel = Kernel::new(0);
         let first = kernel.spawn(0, Program::Stranger, None);
-        assert_eq!(kernel.reuse(5_000_000, first.pid), None, "it is taken");
+        assert_eq!(kernel.reuse(0, first), None, "it is taken");
         kernel.end(first);
-        let second = kernel.reuse(5_000_000, first.pid).expect("it is free");
+        let second = kernel.reuse(0, first).expect("it is free");
         assert_eq!(second.pid, first.pid);
         assert!(!kernel.is_alive(first) && kernel.is_alive(second));
     }
