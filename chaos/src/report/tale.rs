@@ -191,8 +191,8 @@ fn words(fact: &Fact) -> String {
             let what = project.map_or_else(|| "the fleet".to_owned(), |project| format!("p{project}"));
             format!("an operator asks for {kind} of {what} (request {request})")
         }
-        Fact::Spent { project, until } => {
-            format!("an agent of p{project} wrote that it is out of credit until {}", until.0)
+        Fact::Spent { project, wait } => {
+            format!("an agent of p{project} wrote that it is out of credit for {} s", wait.as_millis() / 1_000)
         }
         Fact::Healed => "no more faults; what was broken from outside is put right".to_owned(),
     }
