@@ -87,6 +87,11 @@ pub trait Bend {
         happened
     }
 
+    /// Whether the core reads its database anew before this turn, since a bug has changed it behind the core's back.
+    fn rereads(&mut self) -> bool {
+        false
+    }
+
     /// What is witnessed, as the checkers get it.
     fn witnessed(&mut self, _: &mut Vec<Witnessed>) {}
 
