@@ -66,6 +66,11 @@ pub trait Bend {
         false
     }
 
+    /// Whether an injector that had nothing to break says that it broke it. A bug of the harness.
+    fn boasts(&self) -> bool {
+        false
+    }
+
     /// The clock, as the core reads it.
     fn now(&mut self, _: &mut Now) {}
 
