@@ -90,6 +90,11 @@ pub enum Fact {
         /// Whose.
         incarnation: Incarnation,
     },
+    /// A brief was handed over and did not come to its agent, which has neither read one before nor waits for a person.
+    BriefLost {
+        /// Whose.
+        incarnation: Incarnation,
+    },
     /// A role's CLAUDE.md or worktree is not as it must be.
     Unfit {
         /// Whose.

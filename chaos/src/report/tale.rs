@@ -163,6 +163,7 @@ fn words(fact: &Fact) -> String {
         Fact::Done { incarnation } => format!("{} wrote that it is done", agent(incarnation)),
         Fact::GaveUp { incarnation } => format!("{} wrote that it gives up", agent(incarnation)),
         Fact::Hangs { incarnation } => format!("{} hangs from here on", agent(incarnation)),
+        Fact::BriefLost { incarnation } => format!("the brief does not come to {}", agent(incarnation)),
         Fact::Unfit { project, role: of, why } => format!("{why} of {} is not as it must be", role(*project, of)),
         Fact::Fit { project, role: of } => format!("the ground of {} is as it must be", role(*project, of)),
         Fact::ServerUp { server } => format!("the tmux server is there ({})", process(*server)),
