@@ -16,6 +16,7 @@ use crate::truth::Injection;
 use clap::Args;
 use jiff::tz::TimeZone;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// Failing seeds that are written out; what is more is counted.
 const SHOWN_MAX: u64 = 20;
+/// Differences that are told; what is more is counted.
+const DIFFERING_MAX: usize = 20;
 
 /// What only a simulated run knows.
 #[derive(Debug, Args)]
@@ -37,7 +40,7 @@ pub(super) struct SimArgs {
     /// Sim: play each seed twice here and once in a fresh process with another environment, and compare
     #[arg(long)]
     pub(super) check_determinism: bool,
-    /// Print the fingerprint of each seed, a line each
+    /// Print the fingerprint of each seed, a line each; with --events, all that one is taken of
     #[arg(long, hide = true)]
     pub(super) fingerprint: bool,
 }
@@ -96,7 +99,7 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
         return failed(Exit::Usage, "--events tells one run: say which with --seed N");
     }
     if asked.sim.fingerprint {
-        return fingerprints(&campaign);
+        return if asked.events { exactly(&campaign) } else { fingerprints(&campaign) };
     }
     if asked.sim.check_determinism {
         return determinism(&campaign, asked);
@@ -227,6 +230,26 @@ fn fingerprints(campaign: &Campaign) -> Exit {
     Exit::Pass
 }
 
+/// A seed's run, as exactly as its fingerprint is taken.
+fn tale(campaign: &Campaign, seed: u64) -> Result<Vec<String>, String> {
+    let lines = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&lines);
+    let schedule = campaign.schedule(seed);
+    let teller = Teller::exactly(&schedule, move |line: &str| kept.borrow_mut().push(line.to_owned()));
+    replay::play(&schedule, How { onlookers: vec![Box::new(teller)], ..How::default() })?;
+    Ok(lines.take())
+}
+
+fn exactly(campaign: &Campaign) -> Exit {
+    match tale(campaign, campaign.seeds.start) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| result(line));
+            Exit::Pass
+        }
+        Err(why) => failed(Exit::Unexpected, &why),
+    }
+}
+
 /// Each seed twice in this process and once in a fresh one whose surroundings are others.
 fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let began = Instant::now();
@@ -241,16 +264,8 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         one: |seed| campaign.one(seed),
         elsewhere: || gate_process::elsewhere(&with(&["--fingerprint".to_owned(), seeds])),
         told: |seed: u64, fresh: bool| {
-            if fresh {
-                let said = gate_process::said_elsewhere(&with(&["--events".to_owned(), format!("--seed={seed}")]))?;
-                return Ok(said.into_iter().filter(|line| line.starts_with(' ')).collect());
-            }
-            let lines = Rc::new(RefCell::new(Vec::new()));
-            let kept = Rc::clone(&lines);
-            let schedule = campaign.schedule(seed);
-            let teller = Teller::new(&schedule, move |line: &str| kept.borrow_mut().push(line.to_owned()));
-            replay::play(&schedule, How { onlookers: vec![Box::new(teller)], ..How::default() })?;
-            Ok(lines.take())
+            let asked = ["--fingerprint".to_owned(), "--events".to_owned(), format!("--seed={seed}")];
+            if fresh { gate_process::said_elsewhere(&with(&asked)) } else { tale(campaign, seed) }
         },
     };
     let differing = match gate_process::gate(campaign, players) {
@@ -258,13 +273,19 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         Err(why) => return failed(Exit::Unexpected, &why),
     };
     let (seeds, took) = (campaign.seeds.end - campaign.seeds.start, began.elapsed().as_secs_f64());
-    for line in differing.iter().take(20) {
-        error(line);
+    for (_, told) in differing.iter().take(DIFFERING_MAX) {
+        let (first, rest) = told.split_once('\n').unwrap_or((told, ""));
+        error(first);
+        rest.lines().for_each(note);
     }
+    if differing.len() > DIFFERING_MAX {
+        note(&format!("and {} more", differing.len() - DIFFERING_MAX));
+    }
+    let parted: BTreeSet<u64> = differing.iter().map(|(seed, _)| *seed).collect();
     result(&format!(
         "{seeds} seeds, each twice in one process and once in a fresh one with another environment, time zone and \
          folder: {} differ{} ({took:.1} s)",
-        differing.len(),
+        parted.len(),
         if differing.is_empty() { format!(", fewer than {:.4} % (95 %)", 300.0 / seeds as f64) } else { String::new() },
     ));
     if differing.is_empty() { Exit::Pass } else { Exit::Nondeterminism }

@@ -13,24 +13,32 @@ use orchestrator::domain::time::Timestamp;
 use orchestrator::telemetry::line::{Context, Mode, json_line};
 use orchestrator::telemetry::text;
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 
 /// Looks on like a checker and tells everything; it judges nothing.
 pub struct Teller<F> {
     schedule: Schedule,
     line: F,
+    exactly: bool,
 }
 
 impl<F: FnMut(&str)> Teller<F> {
     /// Tells a run of this schedule; each line is handed to `line` as it happens, so that a run which does not come to
     /// its end is told up to there.
     pub fn new(schedule: &Schedule, line: F) -> Self {
-        Self { schedule: schedule.clone(), line }
+        Self { schedule: schedule.clone(), line, exactly: false }
     }
 
-    fn tell(&mut self, at: Timestamp, mark: &str, text: &str) {
+    /// Tells it as exactly as the fingerprint is taken: behind a tab each line has all that its words leave out.
+    pub fn exactly(schedule: &Schedule, line: F) -> Self {
+        Self { exactly: true, ..Self::new(schedule, line) }
+    }
+
+    fn tell(&mut self, at: Timestamp, mark: &str, text: &str, all: &dyn Debug) {
         let seconds = at.0 as f64 / 1e6;
-        (self.line)(&format!("{seconds:>13.6}  {mark:<6} {text}"));
+        let all = if self.exactly { format!("\t{all:?}") } else { String::new() };
+        (self.line)(&format!("{seconds:>13.6}  {mark:<6} {text}{all}"));
     }
 }
 
@@ -51,16 +59,16 @@ impl<F: FnMut(&str)> Checker for Teller<F> {
             (None, _) => String::new(),
         };
         let (name, message) = (text::name(&signal.what), text::message(signal));
-        self.tell(entry.at, &format!("#{}", entry.seq.0), &format!("{whose}{name}: {message}"));
+        self.tell(entry.at, &format!("#{}", entry.seq.0), &format!("{whose}{name}: {message}"), entry);
     }
 
     fn witness(&mut self, told: &Witnessed) {
         if let Fact::Injected { id } = told.fact {
             let planned = self.schedule.faults.iter().find(|planned| planned.id == id);
             let what = planned.map_or_else(String::new, |planned| format!(": {}", fault(planned)));
-            self.tell(told.at, "!", &format!("fault {id} takes effect{what}"));
+            self.tell(told.at, "!", &format!("fault {id} takes effect{what}"), &told.fact);
         } else {
-            self.tell(told.at, "~", &words(&told.fact));
+            self.tell(told.at, "~", &words(&told.fact), &told.fact);
         }
     }
 
