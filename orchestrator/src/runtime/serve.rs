@@ -205,8 +205,9 @@ async fn run(
     let publisher = Publisher::start(home, &store)?;
     let render = publisher.metrics(config.policy.clone());
     let address = http::start(config.http, home.db(), render).await.map_err(environment("serve HTTP"))?;
-    let me = process::identify(std::process::id())
-        .ok_or_else(|| environment("identify this process")(std::io::Error::other("/proc is not there")))?;
+    let unidentified = environment("identify this process");
+    let me = process::look_up(std::process::id()).map_err(&unidentified)?;
+    let me = me.ok_or_else(|| unidentified(std::io::Error::other("/proc is not there, or does not show it")))?;
     store.take_lease(me, timeline.at(), Some(&address.to_string()))?;
     let (inbox, mut events) = mpsc::channel(limits::INBOX_EVENTS_MAX);
     let live = Live::start(places, timeline.clone(), inbox.clone(), &tokio::runtime::Handle::current())
