@@ -215,7 +215,7 @@ async fn run(
     let (mut core, unconfirmed) = Core::open_after(store, live, config.policy.clone(), past.first)?;
     // Not before that: the anchor names the boot that the processes in the rows belong to.
     core.store().set_anchor(&timeline.anchor())?;
-    past::clear(home, core.fleet());
+    past::clear(home, core.fleet())();
     core.env().connect();
     let at = timeline.at();
     let mut shell = Shell {
@@ -336,6 +336,7 @@ impl Shell {
         if at >= self.next_backup && !self.trouble.is_on() {
             self.next_backup = at + BACKUP_EVERY;
             back_up(&self.home);
+            drop(tokio::task::spawn_blocking(past::clear(&self.home, self.core.fleet())));
         }
         Ok(())
     }
