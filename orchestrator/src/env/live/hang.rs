@@ -64,12 +64,17 @@ impl Stuck {
         }
     }
 
+    /// Whether something hangs there.
+    pub(super) fn at(&self, place: &Path) -> bool {
+        self.with(|stuck| stuck.contains_key(place))
+    }
+
     /// Until nothing hangs there.
     async fn free(&self, place: &Path) {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            if !self.with(|stuck| stuck.contains_key(place)) {
+            if !self.at(place) {
                 return;
             }
             freed.await;
@@ -88,7 +93,7 @@ pub(super) struct Single {
     told: Arc<AtomicBool>,
 }
 
-/// Ends with the work, also with one that panics.
+/// Ends with the work, also with one that panics or is dropped.
 struct UnderWay(Arc<AtomicBool>);
 
 impl Drop for UnderWay {
@@ -98,26 +103,18 @@ impl Drop for UnderWay {
 }
 
 impl Single {
-    /// Does it on a thread that may block; nothing if it is still being done, which is told once until it ends.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        what: &str,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
+    /// Does it; nothing if it is still being done, which is told once until it ends.
+    pub(super) async fn run<T>(&self, what: &str, work: impl Future<Output = T>) -> Option<T> {
         if self.under_way.swap(true, Ordering::AcqRel) {
             if !self.told.swap(true, Ordering::Relaxed) {
                 tracing::warn!(what, "it is still under way since an earlier sweep: does a file system hang?");
             }
             return None;
         }
-        let guard = UnderWay(Arc::clone(&self.under_way));
-        let done = spawn_blocking(move || {
-            let _guard = guard;
-            work()
-        });
-        let done = done.await.inspect_err(|error| tracing::warn!(what, %error, "its thread ended")).ok();
+        let _guard = UnderWay(Arc::clone(&self.under_way));
+        let done = work.await;
         self.told.store(false, Ordering::Relaxed);
-        done
+        Some(done)
     }
 }
 
@@ -145,22 +142,22 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_that_hangs_is_not_joined_by_another() {
         let single = Single::default();
-        let (release, released) = channel::<()>();
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
         let (begin, begun) = tokio::sync::oneshot::channel();
         let first = single.clone();
         let first = tokio::spawn(async move {
-            let hangs = move || {
+            let hangs = async {
                 begin.send(()).expect("somebody listens");
-                released.recv_timeout(Duration::from_secs(60)).expect("released");
+                released.await.expect("released");
             };
             first.run("a survey", hangs).await
         });
         begun.await.expect("it has begun");
         for _ in 0..3 {
-            assert_eq!(single.run("a survey", || ()).await, None);
+            assert_eq!(single.run("a survey", async {}).await, None);
         }
         release.send(()).expect("it waits");
         assert_eq!(first.await.expect("it ends"), Some(()));
-        assert_eq!(single.run("a survey", || 7).await, Some(7));
+        assert_eq!(single.run("a survey", async { 7 }).await, Some(7));
     }
 }

@@ -202,13 +202,18 @@ pub(super) mod tests {
     }
 
     /// A world without a connection, and what is told in it.
-    pub(in crate::env::live) fn world(home: &Path, tmux: TmuxConfig) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+    fn world(home: &Path, tmux: TmuxConfig) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
         let git = Git { program: "git".into(), deadline: PATIENCE, marker: None };
         let (spool, orch, installation) = (home.join("spool"), "/bin/orch".into(), "ab12".to_owned());
         let places = Places { home: home.to_owned(), spool, orch, installation, tmux, git };
         let (inbox, events) = mpsc::channel(16);
         let world = World::new(places, Timeline::resume(None).expect("a clock"), inbox);
         (world, events)
+    }
+
+    /// A world that never reaches a tmux.
+    pub(in crate::env::live) fn apart(home: &Path) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+        world(home, TmuxConfig { program: "tmux".into(), socket: home.join("s"), env: Vec::new(), deadline: PATIENCE })
     }
 
     /// Where a server may be started, if tmux is there at all.

@@ -35,7 +35,7 @@ pub(super) const BRIEF_BUFFER: &str = "orch-brief-";
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
-        tokio::join!(list_panes(&world), remains::look_at_kin(&world));
+        tokio::join!(list_panes(&world), remains::sweep(&world));
         return;
     }
     if ordered.effect == Effect::Survey {
@@ -120,7 +120,7 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
         Effect::Certify { roles } => certify(world, ordered, roles).await,
         Effect::EndSession { session, token, tokens } => {
             let control = control(world, ordered).await?;
-            remains::look_at_kin(world).await;
+            remains::look_before(world, ordered).await?;
             tmux::kill_session(&control, session, &token.0).await.map_err(|error| tmux_failure(ordered, &error))?;
             remains::end(world, ordered, tokens).await?;
             Ok(Fact::SessionEnded)
@@ -353,7 +353,7 @@ async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, aga
 }
 
 /// Runs what works at one directory; its file system may hang, and then so does the thread, but nobody else.
-async fn at_place<T: Send + 'static>(
+pub(super) async fn at_place<T: Send + 'static>(
     world: &World,
     ordered: &Ordered,
     place: PathBuf,
@@ -386,7 +386,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// A file operation's failure as evidence.
-fn io_failure(ordered: &Ordered, error: &std::io::Error) -> Failure {
+pub(super) fn io_failure(ordered: &Ordered, error: &std::io::Error) -> Failure {
     Failure::of_operation(ordered.stage, io_kind(error), words(ordered), error.to_string())
 }
 
