@@ -18,7 +18,7 @@ use crate::env::files::{self, Ensured, Found, InspectLimits};
 use crate::env::git::WorktreeSpec;
 use crate::env::process;
 use crate::env::run::spawn_kind;
-use crate::env::tmux::{self, Control, Created, Pane, TmuxError};
+use crate::env::tmux::{self, Control, Created, LaunchPane, Pane, TmuxError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -256,23 +256,28 @@ async fn ensure_session(
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let io = |error: std::io::Error| io_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
-    let panes = panes.map_err(io)?;
-    if launches.iter().any(|launch| launch.again) {
-        let there = tmux::list_panes(&control).await.map_err(failed)?;
-        let outlived = without_pane(session, token, launches, &there);
-        if !outlived.is_empty() {
-            remains::end(world, ordered, &outlived).await?;
-        }
+    let conflict = || {
+        let message = format!("a session named {session} exists and is not ours");
+        Failure { kind: FailureKind::NameConflict, ..failed(TmuxError::Refused { argv: words(ordered), message }) }
+    };
+    let there = tmux::list_panes(&control).await.map_err(failed)?;
+    let missing = without_pane(session, token, launches, &there);
+    let outlived: Vec<Token> =
+        missing.iter().filter(|launch| launch.again).map(|launch| launch.token.clone()).collect();
+    if !outlived.is_empty() {
+        remains::end(world, ordered, &outlived).await?;
     }
+    if there.iter().any(|pane| pane.session == session && pane.session_token.as_ref() != Some(&token.0)) {
+        return Err(conflict());
+    }
+    for launch in missing {
+        launcher::write_manifest(world, launch).map_err(io)?;
+    }
+    let panes: Vec<LaunchPane> = launches.iter().map(|launch| launcher::pane(world, launch)).collect();
     let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
         Created::New => false,
         Created::Adopted => true,
-        Created::Conflict => {
-            let message = format!("a session named {session} exists and is not ours");
-            let refused = failed(TmuxError::Refused { argv: words(ordered), message });
-            return Err(Failure { kind: FailureKind::NameConflict, ..refused });
-        }
+        Created::Conflict => return Err(conflict()),
     };
     let seen = tmux::list_panes(&control).await.map_err(failed)?;
     let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen).transpose()).collect::<Result<_, _>>();
@@ -281,13 +286,13 @@ async fn ensure_session(
     Ok(Fact::SessionUp { adopted, panes, server: ProcessId { pid: server.pid, start: server.start } })
 }
 
-/// The tokens of those that were asked for before and have no pane in their session: what an earlier try has started
-/// may be gone again, pane or session, and its agent may have outlived that (G5).
-fn without_pane(session: &str, token: &Token, launches: &[Launch], there: &[Pane]) -> Vec<Token> {
+/// Those that have no pane in their session. Of one that was asked for before, what that try has started may be gone
+/// again, pane or session, and its agent may have outlived that (G5).
+fn without_pane<'a>(session: &str, token: &Token, launches: &'a [Launch], there: &[Pane]) -> Vec<&'a Launch> {
     let ours: Vec<&Pane> =
         there.iter().filter(|pane| pane.session == session && pane.session_token.as_ref() == Some(&token.0)).collect();
     let paned = |launch: &Launch| ours.iter().any(|pane| pane.role_token.as_ref() == Some(&launch.token.0));
-    launches.iter().filter(|launch| launch.again && !paned(launch)).map(|launch| launch.token.clone()).collect()
+    launches.iter().filter(|launch| !paned(launch)).collect()
 }
 
 /// How the pane of a launch came up, if it is there.
@@ -331,7 +336,8 @@ async fn respawn(
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
         Some(_) | None => None,
     };
-    let launched = launcher::pane(world, launch).map_err(io)?;
+    launcher::write_manifest(world, launch).map_err(io)?;
+    let launched = launcher::pane(world, launch);
     tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
