@@ -1,6 +1,7 @@
 //! File systems that hang: a thread that waits for one inside the kernel cannot be ended, so it must not be joined by
 //! another at every sweep. Tokio's blocking pool has 512 threads, and without any free one everything that blocks stops.
 
+use crate::domain::limits::deadline;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,14 +32,16 @@ impl Stuck {
     /// Runs what works at `place` on a thread that may block, for at most `limit`.
     ///
     /// # Errors
-    /// [`Hung`]. While something hangs at `place`, nothing else is begun there; that is waited for, as long.
+    /// [`Hung`]. While something hangs at `place`, nothing else is begun there; that is waited for, as long, and no longer
+    /// than files may take.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         place: &Path,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Hung> {
-        if tokio::time::timeout(limit, self.free(place)).await.is_err() {
+        let patience = limit.min(Duration::from_micros(deadline::FILES.0));
+        if tokio::time::timeout(patience, self.free(place)).await.is_err() {
             return Err(Hung::Already);
         }
         let mut thread = spawn_blocking(work);

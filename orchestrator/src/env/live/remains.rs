@@ -41,9 +41,10 @@ pub(super) async fn collect(world: &World, ordered: &Ordered, asked: Asked<'_>) 
         Some(_) | None => (PaneEnd::Gone, String::new()),
     };
     let limit = u64::try_from(limits::TAIL_BYTES_MAX).unwrap_or(u64::MAX);
-    let stderr = match files::tail(&world.path(asked.stderr), limit) {
-        Ok(Some(tail)) => Stderr::captured(tail),
-        Ok(None) | Err(_) => Stderr::Null,
+    let path = world.path(asked.stderr);
+    let stderr = match at_place(world, ordered, path.clone(), move || files::tail(&path, limit)).await {
+        Ok(Ok(Some(tail))) => Stderr::captured(tail),
+        Ok(Ok(None) | Err(_)) | Err(_) => Stderr::Null,
     };
     let lifetime = asked.started_at.map_or(Span(0), |started| ordered.seen_at.since(started));
     let alive = asked.process.is_some_and(process::is_alive);
