@@ -208,8 +208,8 @@ fn who_outlived_its_session_is_ended_before_the_session_is_made_again() {
 #[test]
 fn a_name_that_is_taken_leaves_no_manifest() {
     let mut bench = Bench::new();
-    bench.live.connect();
     tmux(&bench.place.home, &["new-session", "-d", "-s", SESSION, "sleep 300"]);
+    bench.live.connect();
     let first = bench.session(&["a"], false);
     let refused = bench.perform(first).expect_err("it is somebody else's");
     assert_eq!((refused.kind, bench.manifests()), (FailureKind::NameConflict, 0));
