@@ -647,20 +647,19 @@ mod tests {
             released.recv_timeout(Duration::from_secs(30)).expect("the runtime goes on");
             Ok(7)
         };
-        let others = async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            release.send(()).expect("it waits");
-        };
+        let others = async { release.send(()).expect("it waits") };
         let (done, ()) = tokio::join!(git_at(&world, &ordered, "/blocks".into(), blocks), others);
         assert_eq!(done.unwrap(), 7);
 
         let (held, dropped) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel();
         let lasts = async move |_: Git| {
             let _held = held;
+            begin.send(()).expect("somebody listens");
             std::future::pending::<Result<(), Failure>>().await
         };
         let waits = tokio::spawn(async move { git_at(&world, &ordered, "/lasts".into(), lasts).await });
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        begun.await.expect("it has begun");
         waits.abort();
         let ended = tokio::time::timeout(Duration::from_secs(30), dropped).await;
         ended.expect("its processes would go on").expect_err("dropped");
