@@ -5,7 +5,7 @@ use crate::one_writer::{ORCH, Place, installation, until};
 use crate::strangers::tmux;
 use orchestrator::domain::effect::{Effect, Launch, Ordered};
 use orchestrator::domain::event::{Event, Fact, Happened, PaneUp, Source};
-use orchestrator::domain::failure::{Failure, Stage};
+use orchestrator::domain::failure::{Failure, FailureKind, Stage};
 use orchestrator::domain::id::{EffectId, Epoch, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::env::clock::Timeline;
 use orchestrator::env::git::Git;
@@ -162,6 +162,11 @@ impl Bench {
         process::find_by_token(&token).expect("read").into_iter().map(|(process, _)| process).collect()
     }
 
+    /// How many launch manifests lie about.
+    fn manifests(&self) -> usize {
+        std::fs::read_dir(self.place.home.run_dir().join("launch")).map_or(0, Iterator::count)
+    }
+
     /// That the old one was gone when the new one began, and that nobody but the new one is left.
     fn succeeded(&self, role: &str, old: &PaneUp, new: &PaneUp) {
         let (old, new) = (old.process.expect("it ran"), new.process.expect("it runs"));
@@ -196,7 +201,18 @@ fn who_outlived_its_session_is_ended_before_the_session_is_made_again() {
     bench.succeeded("a", &old["a"], &new["a"]);
     let again = bench.session(&["a"], true);
     assert_eq!(bench.up(again), new, "who has its pane is taken over");
-    assert_eq!(bench.bearers("a").len(), 1);
+    assert_eq!((bench.bearers("a").len(), bench.manifests()), (1, 0));
+}
+
+/// A manifest holds an agent's environment, and nobody would read this one.
+#[test]
+fn a_name_that_is_taken_leaves_no_manifest() {
+    let mut bench = Bench::new();
+    tmux(&bench.place.home, &["new-session", "-d", "-s", SESSION, "sleep 300"]);
+    bench.live.connect();
+    let first = bench.session(&["a"], false);
+    let refused = bench.perform(first).expect_err("it is somebody else's");
+    assert_eq!((refused.kind, bench.manifests()), (FailureKind::NameConflict, 0));
 }
 
 #[test]

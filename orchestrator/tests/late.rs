@@ -4,7 +4,7 @@
 use crate::one_writer::{ORCH, installation, serving, until, until_or};
 use crate::scripted::{Story, spec};
 use crate::strangers::tmux;
-use crate::tmux_trouble::{agent, enqueue, server, signal, told};
+use crate::tmux_trouble::{enqueue, one_agent, server, signal, told};
 use orchestrator::config::Home;
 use orchestrator::domain::event::PaneEnd;
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
@@ -205,12 +205,8 @@ fn has_session(home: &Home, name: &str) -> bool {
 
 #[test]
 fn a_stopped_server_that_makes_a_session_of_a_project_that_is_over() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let _serve = serving(home);
-    agent(home, 1);
+    let running = one_agent();
+    let home = &running.place.home;
     let was = load(home);
     let (session, role) = (was.session.expect("a session"), was.roles[0].token.clone().expect("a token"));
     orch(home, &["cancel", "1"]);
@@ -218,7 +214,7 @@ fn a_stopped_server_that_makes_a_session_of_a_project_that_is_over() {
 
     let stopped = server(home);
     signal(stopped, Signal::STOP);
-    let file = dir.path().join("pid");
+    let file = running.dir.path().join("pid");
     // It ignores the hangup, as an agent may.
     let agent = format!("trap '' HUP; echo $$ > {}; exec sleep 300", file.display());
     let socket = home.socket(std::env::var_os("XDG_RUNTIME_DIR").as_deref()).expect("a socket");

@@ -1,6 +1,7 @@
 //! The legality table: Rust against SQL, and in full for reviewers (G9).
 
 use crate::scripted::spec;
+use orchestrator::domain::spec::Spec;
 use orchestrator::domain::state::{ProjectEvent, ProjectState, RoleEvent, RoleState};
 use orchestrator::domain::time::{Now, Timestamp, WallTime};
 use orchestrator::store::{Mode, Store};
@@ -18,6 +19,16 @@ fn named<S: Copy + std::fmt::Display>(moves: Vec<(S, S)>) -> Vec<(String, String
     let mut named: Vec<_> = moves.into_iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
     named.sort();
     named
+}
+
+/// A store with this project in its queue, for somebody with a sqlite3 shell.
+fn shell(spec: &Spec) -> (tempfile::TempDir, Connection) {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let path = home.path().join("orch.db");
+    let mut store = Store::open(&path, Mode::Create).expect("a store");
+    store.set_installation("0042").expect("a mark");
+    store.enqueue(spec, &Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] }).expect("accepted");
+    (home, Connection::open(&path).expect("a connection"))
 }
 
 #[test]
@@ -54,14 +65,7 @@ fn every_pair_of_state_and_event_is_decided() {
 /// Somebody with a sqlite3 shell is refused what `next` would refuse, and even a legal move without its event.
 #[test]
 fn the_database_refuses_what_next_does_not_mint() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let path = home.path().join("orch.db");
-    let mut store = Store::open(&path, Mode::Create).expect("a store");
-    store.set_installation("0042").expect("a mark");
-    let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
-    store.enqueue(&spec("Refused", &["developer"]), &now).expect("accepted");
-    drop(store);
-    let shell = Connection::open(&path).expect("a connection");
+    let (_home, shell) = shell(&spec("Refused", &["developer"]));
     let refused = |sql: &str, why: &str| {
         let error = shell.execute_batch(sql).expect_err(sql).to_string();
         assert!(error.contains(why), "{sql}: {error}");
@@ -88,14 +92,7 @@ fn the_database_refuses_what_next_does_not_mint() {
 /// What else keeps a row from lying: each CHECK and index is asked by a statement that every other guard lets pass.
 #[test]
 fn a_row_that_contradicts_itself_is_refused_even_with_its_event() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let path = home.path().join("orch.db");
-    let mut store = Store::open(&path, Mode::Create).expect("a store");
-    store.set_installation("0042").expect("a mark");
-    let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
-    store.enqueue(&spec("Contradiction", &["developer", "tester"]), &now).expect("accepted");
-    drop(store);
-    let shell = Connection::open(&path).expect("a connection");
+    let (_home, shell) = shell(&spec("Contradiction", &["developer", "tester"]));
     let refused = |sql: &str, why: &str| {
         let error = shell.execute_batch(sql).expect_err(sql).to_string();
         assert!(error.contains(why), "{sql}: {error}");
@@ -133,4 +130,30 @@ fn a_row_that_contradicts_itself_is_refused_even_with_its_event() {
     refused(&evidence("[\"x\"]", "text", "NULL"), "stderr_state");
     refused(&evidence("[\"x\"]", "text", "''"), "stderr_state");
     refused(&evidence("[\"x\"]", "null", "'words'"), "stderr_state");
+}
+
+#[test]
+fn a_word_that_no_state_has_is_refused() {
+    let (_home, shell) = shell(&spec("Words", &["developer"]));
+    let session = "session_name = 'one', session_token = printf('%032d', 1)";
+    let is = |set: &str| shell.execute(&format!("UPDATE project SET {set}"), []);
+    for word in ["breaker", "credit", "operator"] {
+        assert_eq!(is(&format!("reason = '{word}'")), Ok(1));
+    }
+    for word in ["closed", "open", "half_open"] {
+        assert_eq!(is(&format!("breaker_state = '{word}'")), Ok(1));
+    }
+    for word in ["intended", "live", "gone"] {
+        assert_eq!(is(&format!("{session}, session_is = '{word}'")), Ok(1));
+    }
+    let bare = "session_name = NULL, session_token = NULL, session_is = NULL, reason = NULL";
+    assert_eq!(is(bare), Ok(1));
+    let refused = |set: &str| is(set).expect_err(set);
+    refused("reason = 'bored'");
+    refused("breaker_state = 'ajar'");
+    refused(&format!("{session}, session_is = 'lost'"));
+    // The triggers would refuse the move; this is about the row.
+    shell.execute_batch("DROP TRIGGER project_legal; DROP TRIGGER project_journaled").expect("dropped");
+    refused("state = 'launching'");
+    assert_eq!(is(&format!("{session}, session_is = 'intended', state = 'launching'")), Ok(1));
 }

@@ -243,15 +243,21 @@ fn whoever_lost_the_lease_writes_nothing_and_does_nothing() {
     assert_eq!(other.lease().expect("read").map(|lease| lease.renewed), Some(Timestamp(9)));
 }
 
-/// A turn that writes nothing is no proof that the store can be written: it stays refused until it can be.
-#[test]
-fn a_store_that_takes_no_write_is_in_trouble_for_idle_turns_too() {
+/// A store that takes no write, and a connection that can heal it.
+fn full() -> (Story, rusqlite::Connection) {
     let (mut story, path) = wounded();
     story.core.store().take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
     let other = rusqlite::Connection::open(&path).expect("a connection");
     other
         .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON lease BEGIN SELECT RAISE(ABORT, 'planted'); END")
         .expect("set up");
+    (story, other)
+}
+
+/// A turn that writes nothing is no proof that the store can be written: it stays refused until it can be.
+#[test]
+fn a_store_that_takes_no_write_is_in_trouble_for_idle_turns_too() {
+    let (mut story, other) = full();
     story.turn(Vec::new());
     story.core.distrust();
     let before = story.core.env().submitted;
@@ -270,12 +276,7 @@ fn a_store_that_takes_no_write_is_in_trouble_for_idle_turns_too() {
 /// Its link tells of a loss once. Nobody may forget it because the store could not even be trusted again.
 #[test]
 fn the_loss_of_tmux_outlives_a_store_that_takes_no_write() {
-    let (mut story, path) = wounded();
-    story.core.store().take_lease(ProcessId { pid: 7, start: 1 }, Timestamp(1), None).expect("taken");
-    let other = rusqlite::Connection::open(&path).expect("a connection");
-    other
-        .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON lease BEGIN SELECT RAISE(ABORT, 'planted'); END")
-        .expect("set up");
+    let (mut story, other) = full();
     story.core.distrust();
     let event = Event::TmuxLost { reason: "no answer".to_owned() };
     let lost = Happened { seen_at: story.core.env().at, source: Source::Control, event };

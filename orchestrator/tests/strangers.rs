@@ -3,7 +3,7 @@
 //! outlive the agent's incarnation.
 
 use crate::one_writer::{ORCH, installation, serving, until};
-use crate::tmux_trouble::{WORKER, agent, count, enqueue, enqueue_agent, told};
+use crate::tmux_trouble::{WORKER, agent, count, enqueue, enqueue_agent, one_agent, told};
 use orchestrator::config::Home;
 use orchestrator::domain::failure::FailureKind;
 use orchestrator::domain::signal::What;
@@ -137,12 +137,8 @@ fn mismatches(home: &Home, kind: &str) -> Option<u64> {
 
 #[test]
 fn a_session_that_the_database_does_not_know_is_a_mismatch_until_it_is_killed() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let _serve = serving(home);
-    agent(home, 1);
+    let running = one_agent();
+    let home = &running.place.home;
     let stands = |count| move || (mismatches(home, "tmux_only") == Some(count)).then_some(());
     until("nothing contradicts", stands(0));
     // Ours by its mark, and of no project that the database knows.
@@ -158,16 +154,12 @@ fn a_session_that_the_database_does_not_know_is_a_mismatch_until_it_is_killed() 
 
 #[test]
 fn no_agents_environment_lies_about_once_it_runs() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let first = serving(home);
-    agent(home, 1);
+    let running = one_agent();
+    let home = &running.place.home;
     let folder = home.run_dir().join("launch");
     let manifests = || std::fs::read_dir(&folder).expect("a folder").count();
     assert_eq!(manifests(), 0, "the launcher has read it");
-    drop(first);
+    drop(running.serve);
     // As of a launch that an earlier orchestrator ordered and that never came to anything.
     std::fs::write(folder.join("1.developer.e0.json"), "{}").expect("written");
     let _again = serving(home);

@@ -5,8 +5,8 @@
 //! and tells nothing (INV-W1 in `orchestrator/src/env/watch.rs`).
 
 use crate::again::Bench;
-use crate::one_writer::{installation, serving, until, until_or};
-use crate::tmux_trouble::{agent, enqueue, told};
+use crate::one_writer::{until, until_or};
+use crate::tmux_trouble::{agent, one_agent, told};
 use orchestrator::domain::effect::Effect;
 use orchestrator::domain::event::{Event, Source};
 use orchestrator::domain::failure::FailureKind;
@@ -120,12 +120,8 @@ fn a_worktree_that_was_removed_and_made_again_is_surveyed() {
 /// The whole of it, in a running orchestrator.
 #[test]
 fn a_spoiled_claude_md_that_inotify_did_not_see_is_found_by_the_sweep_and_repaired() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let _serve = serving(home);
-    let pid = agent(home, 1);
+    let running = one_agent();
+    let home = &running.place.home;
     let find = |root: &Path| {
         let found = Command::new("find").arg(root).args(["-name", "CLAUDE.md"]).output().expect("it runs");
         let found = String::from_utf8(found.stdout).expect("text");
@@ -137,5 +133,5 @@ fn a_spoiled_claude_md_that_inotify_did_not_see_is_found_by_the_sweep_and_repair
     until_or(journal, || told(home).iter().any(changed).then_some(()));
     let file = find(&home.worktrees());
     until("it is repaired", || (std::fs::read_to_string(&file).ok()? == "Be good.").then_some(()));
-    assert_eq!(agent(home, 1), pid, "nobody has to die for it");
+    assert_eq!(agent(home, 1), running.pid, "nobody has to die for it");
 }

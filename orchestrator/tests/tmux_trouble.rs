@@ -1,7 +1,7 @@
 //! Trouble with the tmux server itself, on a real one: killed, hung, and its socket taken away. Whatever happens to it,
 //! no agent that lives is called dead.
 
-use crate::one_writer::{ORCH, installation, serving, until, until_or};
+use crate::one_writer::{ORCH, Place, Serving, installation, serving, until, until_or};
 use orchestrator::config::Home;
 use orchestrator::domain::event::Source;
 use orchestrator::domain::id::{ProcessId, Seq};
@@ -68,6 +68,24 @@ pub(crate) fn agent(home: &Home, epoch: u32) -> u32 {
     })
 }
 
+/// An installation that is served, and whose one agent runs.
+pub(crate) struct Running {
+    // The fields go in this order: nobody serves what is gone.
+    pub(crate) serve: Serving,
+    pub(crate) pid: u32,
+    pub(crate) place: Place,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+pub(crate) fn one_agent() -> Running {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let place = installation();
+    enqueue(&place.home, dir.path());
+    let serve = serving(&place.home);
+    let pid = agent(&place.home, 1);
+    Running { serve, pid, place, dir }
+}
+
 fn knows_tmux(home: &Home, state: &str) {
     let store = Store::open(&home.db(), Mode::ReadOnly).expect("opened");
     until(state, || store.lease().expect("read").filter(|lease| lease.tmux == state));
@@ -75,12 +93,8 @@ fn knows_tmux(home: &Home, state: &str) {
 
 #[test]
 fn a_server_that_is_killed_hung_or_unreachable() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let mut serve = serving(home);
-    agent(home, 1);
+    let mut running = one_agent();
+    let home = &running.place.home;
 
     signal(server(home), Signal::KILL);
     let pid = agent(home, 2);
@@ -103,8 +117,8 @@ fn a_server_that_is_killed_hung_or_unreachable() {
     assert!(socket.exists(), "whoever wants to attach can");
 
     std::fs::remove_file(&socket).expect("removed");
-    kill_process(serve.pid(), Signal::KILL).expect("killed");
-    serve.0.wait().expect("waited for");
+    kill_process(running.serve.pid(), Signal::KILL).expect("killed");
+    running.serve.0.wait().expect("waited for");
     let _again = serving(home);
     knows_tmux(home, "alive");
     assert_eq!((server(home), agent(home, 2)), (hung, pid), "the same server, the same agent");
@@ -113,15 +127,12 @@ fn a_server_that_is_killed_hung_or_unreachable() {
 
 #[test]
 fn a_death_is_told_while_the_server_hangs() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let place = installation();
-    let home = &place.home;
-    enqueue(home, dir.path());
-    let _serve = serving(home);
-    let pid = agent(home, 1);
+    let running = one_agent();
+    let home = &running.place.home;
     let hung = server(home);
     signal(hung, Signal::STOP);
-    kill_process(Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid"), Signal::KILL).expect("killed");
+    kill_process(Pid::from_raw(i32::try_from(running.pid).expect("a pid")).expect("a pid"), Signal::KILL)
+        .expect("killed");
     // Nothing but its pidfd can tell: tmux answers nobody.
     let death = until("the death is told", || {
         let death = told(home).into_iter().find(|what| matches!(what, What::AgentDied { .. }));
@@ -129,5 +140,5 @@ fn a_death_is_told_while_the_server_hangs() {
     });
     assert_eq!(death, Some(Source::Pidfd));
     signal(hung, Signal::CONT);
-    assert_ne!(agent(home, 2), pid, "and another goes on");
+    assert_ne!(agent(home, 2), running.pid, "and another goes on");
 }

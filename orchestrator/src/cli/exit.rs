@@ -26,7 +26,7 @@ pub enum Exit {
     Data,
     /// What `orch` needs is not there: tmux, git, an installation.
     Environment,
-    /// The launcher could not become the agent: 78, 126 or 127, as `orch agent exec` documents them.
+    /// The launcher could not become the agent: 75, 78, 126 or 127, as `orch agent exec` documents them.
     Launch(u8),
     /// Ended by SIGINT.
     Interrupted,

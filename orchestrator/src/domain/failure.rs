@@ -55,8 +55,7 @@ pub enum FailureKind {
     SubprocessFailed,
     /// A program could not be started at all.
     SpawnFailed,
-    /// The orchestrator itself had no descriptor, process or memory left (EMFILE, ENFILE, EAGAIN, ENOMEM): no project's
-    /// fault.
+    /// The orchestrator itself had no descriptor, process or memory left ([`super::lack`]): no project's fault.
     Exhausted,
     /// Something did not answer by its deadline; its outcome is unknown.
     TimedOut,

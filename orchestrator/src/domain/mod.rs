@@ -14,6 +14,7 @@ pub mod failure;
 pub mod fleet;
 pub mod hooks;
 pub mod id;
+pub mod lack;
 mod level;
 pub mod limits;
 pub mod project;

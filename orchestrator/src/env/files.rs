@@ -8,7 +8,7 @@
 //! - INV-F2: nothing is ever destroyed: what is in the way is moved aside under a name that was free.
 //! - INV-F3: no read hangs (B32, B73): what a path is, is known before it is opened for reading.
 
-use super::scan::exhausted;
+use crate::domain::lack;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, linkat, mkdirat, open, openat, readlinkat,
@@ -234,7 +234,7 @@ fn unreadable(error: impl Into<io::Error>) -> Found {
 
 /// Whether we lack something ourselves: then nothing is wrong with the file, as far as is known (T28).
 pub(super) fn lacking(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Lacking>()) || Errno::from_io_error(error).is_some_and(exhausted)
+    error.get_ref().is_some_and(|inner| inner.is::<Lacking>()) || Errno::from_io_error(error).is_some_and(lack::is_ours)
 }
 
 /// What we lack, in words that no longer hold the system's number.

@@ -1,22 +1,22 @@
 //! What agents leave in the installation, and for how long it is kept (G13).
 //!
-//! Bounded: the manifest of a launch, which holds an agent's environment, goes once the agent runs, and at the next
-//! start if it never did; what an incarnation wrote to standard error is kept for a time after its last word. The file
+//! Bounded: the manifest of a launch, which holds an agent's environment, goes once the agent runs, and with the next
+//! clearing if it never did; what an incarnation wrote to standard error is kept for a time after its last word. The file
 //! of a project's newest incarnation stays, emptied: its name is a trace that a restored database is held against.
 //! Not bounded: what an agent that lives writes, since it writes to the file itself.
 
 use crate::domain::id::Epoch;
+use std::fs::DirEntry;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Removes the launch manifests in `folder` that nobody waits for; `PROJECT.ROLE.eEPOCH.json` is asked for by its
-/// parts. Answers how many.
+/// The launch manifests in `folder` that nobody waits for; `PROJECT.ROLE.eEPOCH.json` is asked for by its parts.
 ///
 /// # Errors
-/// If the folder cannot be listed or a file not be removed; one that does not exist holds none.
-pub fn manifests(folder: &Path, awaited: impl Fn(&str, &str, Epoch) -> bool) -> io::Result<u32> {
-    let mut removed = 0;
+/// If the folder cannot be listed; one that does not exist holds none.
+pub fn manifests(folder: &Path, awaited: impl Fn(&str, &str, Epoch) -> bool) -> io::Result<Vec<PathBuf>> {
+    let mut over = Vec::new();
     for entry in list(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -28,11 +28,20 @@ pub fn manifests(folder: &Path, awaited: impl Fn(&str, &str, Epoch) -> bool) -> 
             continue;
         };
         if !awaited(project, role, epoch) {
-            std::fs::remove_file(entry.path())?;
-            removed += 1;
+            over.push(entry.path());
         }
     }
-    Ok(removed)
+    Ok(over)
+}
+
+/// Removes these files. Answers how many.
+///
+/// # Errors
+/// The first, once all were tried.
+pub fn remove(files: &[PathBuf]) -> io::Result<u32> {
+    let mut done = Clearing::default();
+    files.iter().for_each(|file| done.count(std::fs::remove_file(file)));
+    done.end()
 }
 
 /// Removes what incarnations that are over wrote to standard error under `logs` (`SLUG/ROLE.eEPOCH.stderr`), if the
@@ -40,42 +49,77 @@ pub fn manifests(folder: &Path, awaited: impl Fn(&str, &str, Epoch) -> bool) -> 
 /// `lives` knows by slug, role and epoch is left alone. Answers how many.
 ///
 /// # Errors
-/// If a folder cannot be listed or a file not be changed.
+/// The first, once everything was tried.
 pub fn stderr_files(logs: &Path, before: i64, lives: impl Fn(&str, &str, Epoch) -> bool) -> io::Result<u32> {
-    let mut cleared = 0;
-    for entry in list(logs)? {
-        let entry = entry?;
-        let Ok(slug) = entry.file_name().into_string() else { continue };
-        if !entry.file_type()?.is_dir() {
-            continue;
-        }
-        let mut files = Vec::new();
-        for file in list(&entry.path())? {
-            let file = file?;
-            let Ok(name) = file.file_name().into_string() else { continue };
-            if let Some((role, epoch)) = incarnation(&name, ".stderr")
-                && file.file_type()?.is_file()
-            {
-                files.push((epoch, role.to_owned(), file));
-            }
-        }
-        let newest = files.iter().map(|(epoch, ..)| *epoch).max();
-        for (epoch, role, file) in files {
-            let about = file.metadata()?;
-            if about.mtime() >= before || lives(&slug, &role, epoch) {
-                continue;
-            }
-            if Some(epoch) != newest {
-                std::fs::remove_file(file.path())?;
-            } else if about.len() > 0 {
-                std::fs::File::options().write(true).open(file.path())?.set_len(0)?;
-            } else {
-                continue;
-            }
-            cleared += 1;
+    let mut done = Clearing::default();
+    for folder in list(logs)? {
+        let cleared = folder.and_then(|folder| clear_folder(&folder, before, &lives, &mut done));
+        done.note(cleared);
+    }
+    done.end()
+}
+
+fn clear_folder(
+    folder: &DirEntry,
+    before: i64,
+    lives: impl Fn(&str, &str, Epoch) -> bool,
+    done: &mut Clearing,
+) -> io::Result<()> {
+    let Ok(slug) = folder.file_name().into_string() else { return Ok(()) };
+    if !folder.file_type()?.is_dir() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    for file in list(&folder.path())? {
+        let file = file?;
+        let Ok(name) = file.file_name().into_string() else { continue };
+        if let Some((role, epoch)) = incarnation(&name, ".stderr")
+            && file.file_type()?.is_file()
+        {
+            files.push((epoch, role.to_owned(), file));
         }
     }
-    Ok(cleared)
+    let newest = files.iter().map(|(epoch, ..)| *epoch).max();
+    for (epoch, _, file) in files.into_iter().filter(|(epoch, role, _)| !lives(&slug, role, *epoch)) {
+        match file.metadata() {
+            Ok(about) if about.mtime() >= before => {}
+            Ok(_) if Some(epoch) != newest => done.count(std::fs::remove_file(file.path())),
+            Ok(about) if about.len() > 0 => {
+                let opened = std::fs::File::options().write(true).open(file.path());
+                done.count(opened.and_then(|file| file.set_len(0)));
+            }
+            Ok(_) => {}
+            Err(error) => done.note(Err(error)),
+        }
+    }
+    Ok(())
+}
+
+/// What came of clearing many files: one that cannot be cleared does not keep the others.
+#[derive(Default)]
+struct Clearing {
+    cleared: u32,
+    first: Option<io::Error>,
+}
+
+impl Clearing {
+    fn count(&mut self, done: io::Result<()>) {
+        self.cleared += u32::from(done.is_ok());
+        self.note(done);
+    }
+
+    /// What is gone already needs no clearing.
+    fn note(&mut self, done: io::Result<()>) {
+        if let Err(error) = done
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.first.get_or_insert(error);
+        }
+    }
+
+    fn end(self) -> io::Result<u32> {
+        self.first.map_or(Ok(self.cleared), Err)
+    }
 }
 
 /// `WHO.eEPOCH` and an ending.
@@ -84,7 +128,7 @@ fn incarnation<'a>(name: &'a str, ending: &str) -> Option<(&'a str, Epoch)> {
     Some((who, Epoch(epoch.parse().ok()?)))
 }
 
-fn list(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<std::fs::DirEntry>>> {
+fn list(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>>> {
     match std::fs::read_dir(folder) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
@@ -113,9 +157,22 @@ mod tests {
             std::fs::write(dir.path().join(name), "{}").expect("written");
         }
         let awaited = |project: &str, role: &str, epoch| (project, role, epoch) == ("7", "developer", Epoch(2));
-        assert_eq!(manifests(dir.path(), awaited).expect("cleared"), 2);
+        let over = manifests(dir.path(), awaited).expect("listed");
+        assert_eq!(remove(&over).expect("cleared"), 2);
         assert_eq!(names(dir.path()), [("7.developer.e2.json".to_owned(), 2), ("notes.txt".to_owned(), 2)]);
-        assert_eq!(manifests(&dir.path().join("none"), awaited).expect("nothing is there"), 0);
+        assert_eq!(remove(&over).expect("gone already"), 0);
+        assert!(manifests(&dir.path().join("none"), awaited).expect("nothing is there").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_cleared_does_not_keep_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        // No file, so it cannot be removed as one.
+        std::fs::create_dir(path("a")).expect("made");
+        std::fs::write(path("b"), "").expect("written");
+        remove(&[path("a"), path("b")]).expect_err("the first");
+        assert!(!path("b").exists());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
 pub use super::run::{OUTPUT_TAIL_BYTES_MAX, PIPE_GRACE, Run, RunOk, run};
+pub(super) use super::scan::PROC;
 pub use super::scan::{INSTANCE_VARIABLE, find_by_token};
 
 /// How long [`end_all`] lets SIGTERM work before SIGKILL, unless told otherwise (T11: TERM, 5 s, KILL).

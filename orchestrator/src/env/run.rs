@@ -346,11 +346,9 @@ fn not_started(run: &Run, error: &io::Error, begun: Instant) -> Failure {
     }
 }
 
-/// Whether a program could not be started for want of our own resources, or for a reason of its own. EAGAIN is the
-/// limit of processes.
+/// Whether a program could not be started for want of our own resources, or for a reason of its own.
 pub(super) fn spawn_kind(error: &io::Error) -> FailureKind {
-    let ours = lacking(error) || Errno::from_io_error(error) == Some(Errno::AGAIN);
-    if ours { FailureKind::Exhausted } else { FailureKind::SpawnFailed }
+    if lacking(error) { FailureKind::Exhausted } else { FailureKind::SpawnFailed }
 }
 
 fn span(duration: Duration) -> Span {

@@ -7,6 +7,7 @@
 //!   number.
 
 use crate::domain::id::ProcessId;
+use crate::domain::lack;
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
@@ -146,7 +147,7 @@ fn look(proc_dir: &OwnedFd, pid: u32, tokens: &BTreeSet<String>, buffers: &mut S
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = match openat(proc_dir, buffers.path.as_slice(), flags, Mode::empty()) {
         Ok(dir) => dir,
-        Err(error) if exhausted(error) => return Err(error),
+        Err(error) if lack::is_ours(error) => return Err(error),
         Err(_) => return Ok(Look::InExec),
     };
     match read_environ(&dir, None, buffers)? {
@@ -259,16 +260,10 @@ fn read_at(dir: &OwnedFd, pid: Option<u32>, name: &str, buffers: &mut ScanBuffer
     Ok(())
 }
 
-/// Whether we lack something ourselves, so that the process that was to be read may well be there: a scan that left
-/// it out would prove an end that was none (INV-P3, T28).
-pub(super) fn exhausted(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
-}
-
 fn read_stat(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> Result<Option<Stat>, Errno> {
     match read_at(dir, pid, "stat", buffers) {
         Ok(()) => Ok(Stat::parse(&buffers.content)),
-        Err(error) if exhausted(error) => Err(error),
+        Err(error) if lack::is_ours(error) => Err(error),
         Err(_) => Ok(None),
     }
 }
@@ -304,7 +299,7 @@ fn read_environ(dir: &OwnedFd, pid: Option<u32>, buffers: &mut ScanBuffers) -> R
                 return Ok(Environ::None);
             }
         }
-        Err(error) if exhausted(error) => return Err(error),
+        Err(error) if lack::is_ours(error) => return Err(error),
         Err(_) => return Ok(Environ::None),
     }
     Ok(match read_stat(dir, pid, buffers)? {

@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::env::clock::{self, Timeline};
 use crate::env::{leftovers, traces};
 use crate::store::{Store, StoreError};
+use std::collections::BTreeSet;
 
 /// What it found.
 pub(super) struct Past {
@@ -80,25 +81,82 @@ fn newer(home: &Home, store: &mut Store, installation: &str) -> Result<Vec<Trace
     Ok(found)
 }
 
-/// Clears what agents that are over have left in the installation. What cannot be cleared is told of and left.
-pub(super) fn clear(home: &Home, fleet: &Fleet) {
-    let of = |project: Option<&Project>, role: &str, epoch: Epoch, is: fn(&Role) -> bool| {
-        project.is_some_and(|project| project.roles.iter().any(|it| it.name.0 == role && it.epoch == epoch && is(it)))
-    };
+/// What clears what agents that are over have left in the installation; it blocks. What cannot be cleared is told of and
+/// left. Which manifests are over is decided now, not when it runs: by then others may have been written.
+pub(super) fn clear(home: &Home, fleet: &Fleet) -> impl FnOnce() + Send + 'static + use<> {
     let awaited = |project: &str, role: &str, epoch: Epoch| {
-        let id = project.parse().ok().map(ProjectId);
-        of(id.and_then(|id| fleet.project(id)), role, epoch, |it| {
-            it.state() == RoleState::Starting && it.process.is_none()
-        })
+        let project = project.parse().ok().and_then(|id| fleet.project(ProjectId(id)));
+        // Also with its process known: the launcher may not have come to read it.
+        let waits = |it: &Role| it.name.0 == role && it.epoch == epoch && it.state() == RoleState::Starting;
+        project.is_some_and(|project| project.roles.iter().any(waits))
     };
-    let told = |what: &str, cleared: std::io::Result<u32>| match cleared {
-        Ok(0) => {}
-        Ok(files) => tracing::info!(files, "{what} were cleared"),
-        Err(error) => tracing::warn!(%error, "{what} cannot be cleared"),
+    let manifests = leftovers::manifests(&home.run_dir().join("launch"), awaited);
+    let known = |project: &Project| {
+        let of = |role: &Role| (project.slug.clone(), role.name.0.clone(), role.epoch);
+        project.roles.iter().map(of).collect::<Vec<_>>()
     };
-    told("manifests of launches that are over", leftovers::manifests(&home.run_dir().join("launch"), awaited));
+    let known: BTreeSet<_> = fleet.projects().flat_map(known).collect();
+    let lives = move |slug: &str, role: &str, epoch: Epoch| known.contains(&(slug.to_owned(), role.to_owned(), epoch));
     let kept = i64::try_from(limits::STDERR_KEPT.0 / 1_000_000).unwrap_or(i64::MAX);
     let before = (clock::wall_us() / 1_000_000).saturating_sub(kept);
-    let lives = |slug: &str, role: &str, epoch: Epoch| of(fleet.of_slug(slug), role, epoch, |_| true);
-    told("old files of standard error", leftovers::stderr_files(&home.logs(), before, lives));
+    let logs = home.logs();
+    move || {
+        told("manifests of launches that are over", manifests.and_then(|files| leftovers::remove(&files)));
+        told("old files of standard error", leftovers::stderr_files(&logs, before, lives));
+    }
+}
+
+fn told(what: &str, cleared: std::io::Result<u32>) {
+    match cleared {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "{what} were cleared"),
+        Err(error) => tracing::warn!(%error, "not all {what} can be cleared"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{EffectId, RoleName};
+    use crate::domain::limits::Policy;
+    use crate::domain::spec::Spec;
+    use crate::domain::state::ProjectState;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_manifest_is_kept_while_its_role_is_starting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::init(&dir.path().join("home")).expect("made");
+        let folder = home.run_dir().join("launch");
+        std::fs::create_dir_all(&folder).expect("made");
+        let role = |name: &str, state| {
+            let process = Some(crate::domain::id::ProcessId { pid: 7, start: 7 });
+            let mut role = Role::restored(RoleName(name.to_owned()), state);
+            (role.process, role.epoch) = (process, Epoch(1));
+            role
+        };
+        let roles = vec![role("starting", RoleState::Starting), role("working", RoleState::Working)];
+        let mut fleet = Fleet::new(Policy::default(), EffectId(1));
+        let spec = Spec {
+            title: "T".to_owned(),
+            repo: "/r".to_owned(),
+            base_sha: "c0ffee".to_owned(),
+            brief: "b".into(),
+            key: None,
+            priority: 0,
+            batch: None,
+            roles: Vec::new(),
+            resources: Vec::new(),
+        };
+        let (spec, slug) = (Arc::new(spec), "p1-t".to_owned());
+        fleet.put(Project::restored(ProjectId(1), spec, slug, ProjectState::Launching, Timestamp(0), roles));
+        let write = |role: &str| std::fs::write(folder.join(format!("1.{role}.e1.json")), "{}").expect("written");
+        ["starting", "working"].into_iter().for_each(write);
+        let clear = clear(&home, &fleet);
+        // As of a launch that is ordered meanwhile.
+        write("later");
+        clear();
+        let left = |role: &str| folder.join(format!("1.{role}.e1.json")).exists();
+        assert_eq!(["starting", "working", "later"].map(left), [true, false, true]);
+    }
 }

@@ -29,6 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries read from the journal at a time; bounds memory while a long journal is caught up with.
 const BATCH: usize = 4_096;
+/// How long a log that could not be written is left alone: each attempt renders a batch of entries.
+const LOG_PAUSE: Span = Span::from_secs(5);
 
 /// What publishes.
 pub(super) struct Publisher {
@@ -36,6 +38,8 @@ pub(super) struct Publisher {
     context: Context,
     folder: Folder,
     exporter: Exporter,
+    /// When the log is tried again, while it cannot be written.
+    unwritable_until: Option<Timestamp>,
     /// The last entry that is in the metrics.
     folded: Seq,
     /// What the last list of panes contradicted.
@@ -56,7 +60,8 @@ impl Publisher {
             installation: store.installation()?.unwrap_or_default(),
         };
         let mismatches = Arc::default();
-        let mut publisher = Self { log, context, folder: Folder::new(), exporter, folded: Seq(0), mismatches };
+        let (folder, folded) = (Folder::new(), Seq(0));
+        let mut publisher = Self { log, context, folder, exporter, unwritable_until: None, folded, mismatches };
         let logged = publisher.log.last_seq().unwrap_or(Seq(0));
         publisher.each(store, logged, |publisher, entries| entries.iter().for_each(|entry| publisher.fold(entry)))?;
         Ok(publisher)
@@ -64,8 +69,8 @@ impl Publisher {
 
     /// Publishes whatever the journal holds beyond what was published. `at` is when that was known to be committed.
     ///
-    /// A log that cannot be written is told of and tried again at the next call, from where it ends: it is a mirror, not
-    /// the truth.
+    /// A log that cannot be written is told of once and tried again after a pause, from where it ends: it is a mirror,
+    /// not the truth.
     pub(super) fn publish(&mut self, store: &Store, at: Timestamp) {
         let told = self.catch_up(store, at).and_then(|()| {
             self.each(store, Seq(i64::MAX), |publisher, entries| {
@@ -91,7 +96,7 @@ impl Publisher {
 
     /// Writes what the log could not take when it was told.
     fn catch_up(&mut self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
-        while self.is_behind() {
+        while self.is_behind() && self.unwritable_until.is_none_or(|until| at >= until) {
             let mut entries = store.entries_after(self.log.last_seq().unwrap_or(Seq(0)), BATCH)?;
             entries.retain(|entry| entry.seq <= self.folded);
             if entries.is_empty() || !self.write(&entries, at) {
@@ -122,10 +127,15 @@ impl Publisher {
     fn write(&mut self, entries: &[Entry], at: Timestamp) -> bool {
         let lines: Vec<String> = entries.iter().map(|entry| json_line(entry, &self.context, Some(at))).collect();
         let written = self.log.append(&lines, entries.last().map(|entry| entry.seq));
-        if let Err(error) = &written {
-            tracing::error!(%error, "the event log cannot be written; the journal in the database has it all");
+        let until = written.is_err().then(|| at + LOG_PAUSE);
+        match (written, std::mem::replace(&mut self.unwritable_until, until)) {
+            (Err(error), None) => {
+                tracing::error!(%error, "the event log cannot be written; the journal in the database has it all");
+            }
+            (Ok(()), Some(_)) => tracing::info!("the event log can be written again"),
+            (Err(_), Some(_)) | (Ok(()), None) => {}
         }
-        written.is_ok()
+        until.is_none()
     }
 
     /// Renders the metrics; the gauges are counted from the database at that moment.
@@ -218,18 +228,21 @@ mod tests {
         file.write_all(b"\n{\"seq\":0}\n").unwrap();
         std::fs::create_dir(&aside).unwrap();
         let mut publisher = Publisher::start(&home, &store).unwrap();
-        let mut tell = |publisher: &mut Publisher| {
-            let now = Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] };
+        let mut tell = |publisher: &mut Publisher, at: Span| {
+            let now = Now { at: Timestamp(1) + at, wall: WallTime(1), seed: [0; 32] };
             let what = What::OrchestratorStopped { reason: "x".to_owned() };
             store.journal(Signal::fleet(what), &now).unwrap();
             publisher.publish(&store, now.at);
         };
-        tell(&mut publisher);
-        tell(&mut publisher);
+        let soon = Span::from_secs(1);
+        tell(&mut publisher, Span(0));
+        tell(&mut publisher, soon);
         std::fs::remove_dir(&aside).unwrap();
-        tell(&mut publisher);
-        assert_eq!(seqs(&path), [1, 2, 3]);
-        tell(&mut publisher);
+        tell(&mut publisher, soon);
+        assert!(!aside.exists(), "it was not even tried");
+        tell(&mut publisher, LOG_PAUSE);
         assert_eq!(seqs(&path), [1, 2, 3, 4]);
+        tell(&mut publisher, LOG_PAUSE);
+        assert_eq!(seqs(&path), [1, 2, 3, 4, 5]);
     }
 }

@@ -205,8 +205,9 @@ async fn run(
     let publisher = Publisher::start(home, &store)?;
     let render = publisher.metrics(config.policy.clone());
     let address = http::start(config.http, home.db(), render).await.map_err(environment("serve HTTP"))?;
-    let me = process::identify(std::process::id())
-        .ok_or_else(|| environment("identify this process")(std::io::Error::other("/proc is not there")))?;
+    let unidentified = environment("identify this process");
+    let me = process::look_up(std::process::id()).map_err(&unidentified)?;
+    let me = me.ok_or_else(|| unidentified(std::io::Error::other("/proc is not there, or does not show it")))?;
     store.take_lease(me, timeline.at(), Some(&address.to_string()))?;
     let (inbox, mut events) = mpsc::channel(limits::INBOX_EVENTS_MAX);
     let live = Live::start(places, timeline.clone(), inbox.clone(), &tokio::runtime::Handle::current())
@@ -214,7 +215,7 @@ async fn run(
     let (mut core, unconfirmed) = Core::open_after(store, live, config.policy.clone(), past.first)?;
     // Not before that: the anchor names the boot that the processes in the rows belong to.
     core.store().set_anchor(&timeline.anchor())?;
-    past::clear(home, core.fleet());
+    past::clear(home, core.fleet())();
     core.env().connect();
     let at = timeline.at();
     let mut shell = Shell {
@@ -335,6 +336,7 @@ impl Shell {
         if at >= self.next_backup && !self.trouble.is_on() {
             self.next_backup = at + BACKUP_EVERY;
             back_up(&self.home);
+            drop(tokio::task::spawn_blocking(past::clear(&self.home, self.core.fleet())));
         }
         Ok(())
     }

@@ -171,30 +171,4 @@ mod tests {
         store.commit(&turn, &now).unwrap();
         assert!(!store.has_news(id).unwrap(), "it was taken");
     }
-    #[test]
-    fn a_word_that_no_state_has_is_refused() {
-        let mut store = Store::from_connection(Connection::open_in_memory().unwrap()).unwrap();
-        store.set_installation("0042").unwrap();
-        store.enqueue(&spec(), &Now { at: Timestamp(1), wall: WallTime(1), seed: [0; 32] }).unwrap();
-        let session = "session_name = 'one', session_token = printf('%032d', 1)";
-        let is = |set: &str| store.connection.execute(&format!("UPDATE project SET {set}"), []);
-        for word in ["breaker", "credit", "operator"] {
-            assert_eq!(is(&format!("reason = '{word}'")), Ok(1));
-        }
-        for word in ["closed", "open", "half_open"] {
-            assert_eq!(is(&format!("breaker_state = '{word}'")), Ok(1));
-        }
-        for word in ["intended", "live", "gone"] {
-            assert_eq!(is(&format!("{session}, session_is = '{word}'")), Ok(1));
-        }
-        let bare = "session_name = NULL, session_token = NULL, session_is = NULL, reason = NULL";
-        assert_eq!(is(bare), Ok(1));
-        is("reason = 'bored'").unwrap_err();
-        is("breaker_state = 'ajar'").unwrap_err();
-        is(&format!("{session}, session_is = 'lost'")).unwrap_err();
-        // The triggers would refuse the move; this is about the row.
-        store.connection.execute_batch("DROP TRIGGER project_legal; DROP TRIGGER project_journaled").unwrap();
-        is("state = 'launching'").unwrap_err();
-        assert_eq!(is(&format!("{session}, session_is = 'intended', state = 'launching'")), Ok(1));
-    }
 }

@@ -5,6 +5,7 @@
 //! waiting (a FIFO would block), and looked at again once it is open (it may have been replaced).
 
 use super::text;
+use crate::domain::lack;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Read as _;
@@ -105,7 +106,8 @@ fn system(error: impl Into<std::io::Error>) -> FileFault {
     let error = error.into();
     let words = system_words(&error);
     match Errno::from_io_error(&error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN) => FileFault::NotNow(words),
+        // A signal that came in between says nothing of the file either.
+        Some(errno) if lack::is_ours(errno) || errno == Errno::INTR => FileFault::NotNow(words),
         Some(_) | None => FileFault::System(words),
     }
 }

@@ -29,6 +29,7 @@ pub fn worktree_linked(path: &Path) -> Result<(), LinkError> {
         Ok(reason) if reason.trim() == INITIALIZING => {
             Err(LinkError::Wrong(format!("{} is the husk of an unfinished git worktree add", path.display())))
         }
+        Err(error) if files::lacking(&error) => Err(refused(&git_dir, &error)),
         Ok(_) | Err(_) => Ok(()), // a lock of the user's own is none of our business
     }
 }

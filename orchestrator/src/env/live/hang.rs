@@ -1,6 +1,7 @@
 //! File systems that hang: a thread that waits for one inside the kernel cannot be ended, so it must not be joined by
 //! another at every sweep. Tokio's blocking pool has 512 threads, and without any free one everything that blocks stops.
 
+use crate::domain::limits::deadline;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,14 +32,16 @@ impl Stuck {
     /// Runs what works at `place` on a thread that may block, for at most `limit`.
     ///
     /// # Errors
-    /// [`Hung`]. While something hangs at `place`, nothing else is begun there; that is waited for, as long.
+    /// [`Hung`]. While something hangs at `place`, nothing else is begun there; that is waited for, as long, and no longer
+    /// than files may take.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         place: &Path,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Hung> {
-        if tokio::time::timeout(limit, self.free(place)).await.is_err() {
+        let patience = limit.min(Duration::from_micros(deadline::FILES.0));
+        if tokio::time::timeout(patience, self.free(place)).await.is_err() {
             return Err(Hung::Already);
         }
         let mut thread = spawn_blocking(work);
@@ -64,12 +67,17 @@ impl Stuck {
         }
     }
 
+    /// Whether something hangs there.
+    pub(super) fn at(&self, place: &Path) -> bool {
+        self.with(|stuck| stuck.contains_key(place))
+    }
+
     /// Until nothing hangs there.
     async fn free(&self, place: &Path) {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            if !self.with(|stuck| stuck.contains_key(place)) {
+            if !self.at(place) {
                 return;
             }
             freed.await;
@@ -88,7 +96,7 @@ pub(super) struct Single {
     told: Arc<AtomicBool>,
 }
 
-/// Ends with the work, also with one that panics.
+/// Ends with the work, also with one that panics or is dropped.
 struct UnderWay(Arc<AtomicBool>);
 
 impl Drop for UnderWay {
@@ -98,26 +106,18 @@ impl Drop for UnderWay {
 }
 
 impl Single {
-    /// Does it on a thread that may block; nothing if it is still being done, which is told once until it ends.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        what: &str,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
+    /// Does it; nothing if it is still being done, which is told once until it ends.
+    pub(super) async fn run<T>(&self, what: &str, work: impl Future<Output = T>) -> Option<T> {
         if self.under_way.swap(true, Ordering::AcqRel) {
             if !self.told.swap(true, Ordering::Relaxed) {
                 tracing::warn!(what, "it is still under way since an earlier sweep: does a file system hang?");
             }
             return None;
         }
-        let guard = UnderWay(Arc::clone(&self.under_way));
-        let done = spawn_blocking(move || {
-            let _guard = guard;
-            work()
-        });
-        let done = done.await.inspect_err(|error| tracing::warn!(what, %error, "its thread ended")).ok();
+        let _guard = UnderWay(Arc::clone(&self.under_way));
+        let done = work.await;
         self.told.store(false, Ordering::Relaxed);
-        done
+        Some(done)
     }
 }
 
@@ -145,22 +145,22 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_that_hangs_is_not_joined_by_another() {
         let single = Single::default();
-        let (release, released) = channel::<()>();
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
         let (begin, begun) = tokio::sync::oneshot::channel();
         let first = single.clone();
         let first = tokio::spawn(async move {
-            let hangs = move || {
+            let hangs = async {
                 begin.send(()).expect("somebody listens");
-                released.recv_timeout(Duration::from_secs(60)).expect("released");
+                released.await.expect("released");
             };
             first.run("a survey", hangs).await
         });
         begun.await.expect("it has begun");
         for _ in 0..3 {
-            assert_eq!(single.run("a survey", || ()).await, None);
+            assert_eq!(single.run("a survey", async {}).await, None);
         }
         release.send(()).expect("it waits");
         assert_eq!(first.await.expect("it ends"), Some(()));
-        assert_eq!(single.run("a survey", || 7).await, Some(7));
+        assert_eq!(single.run("a survey", async { 7 }).await, Some(7));
     }
 }

@@ -41,12 +41,12 @@ pub struct Manifest {
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// The manifest cannot be read.
-    #[error("read the manifest {path}: {why}")]
+    #[error("read the manifest {path}: {source}")]
     Manifest {
         /// Which.
         path: PathBuf,
-        /// Why not.
-        why: String,
+        /// The system's words, or the parser's.
+        source: std::io::Error,
     },
     /// The worktree cannot be entered.
     #[error("enter the worktree {path}: {source}")]
@@ -63,6 +63,14 @@ pub enum LaunchError {
         path: PathBuf,
         /// What it is instead.
         found: String,
+    },
+    /// CLAUDE.md could not be read just now, for want of descriptors or memory of our own; nothing is known of it.
+    #[error("CLAUDE.md in {path} cannot be read just now: {why}")]
+    NotNow {
+        /// Where.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
     },
     /// Its standard error cannot be kept.
     #[error("open {path} for standard error: {source}")]
@@ -83,10 +91,20 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// The exit code: 127 and 126 as shells use them, 78 (EX_CONFIG) for ground that is not as it must be.
+    /// The exit code: 75 (EX_TEMPFAIL) for a lack of our own, 127 and 126 as shells use them, 78 (EX_CONFIG) for ground
+    /// that is not as it must be.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
+            Self::NotNow { .. } => 75,
+            Self::Manifest { source, .. }
+            | Self::Worktree { source, .. }
+            | Self::Stderr { source, .. }
+            | Self::Exec { source, .. }
+                if files::lacking(source) =>
+            {
+                75
+            }
             Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Exec { .. } => 126,
             Self::Manifest { .. } | Self::Worktree { .. } | Self::ClaudeMd { .. } | Self::Stderr { .. } => 78,
@@ -104,9 +122,9 @@ pub fn exec(manifest: &Path) -> LaunchError {
 }
 
 fn prepared(path: &Path) -> Result<(Manifest, File), LaunchError> {
-    let unreadable = |why: String| LaunchError::Manifest { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let unreadable = |source| LaunchError::Manifest { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| unreadable(error.into()))?;
     // It has served: what it holds is the agent's own environment, and nobody reads it again. A launch that is ordered
     // again writes it again.
     drop(std::fs::remove_file(path));
@@ -133,23 +151,25 @@ fn check(manifest: &Manifest) -> Result<(), LaunchError> {
     std::env::set_current_dir(&manifest.cwd)
         .map_err(|source| LaunchError::Worktree { path: manifest.cwd.clone(), source })?;
     let limits = InspectLimits { bytes_max: limits::CLAUDE_MD_BYTES_MAX };
-    let found = files::inspect(&manifest.cwd.join("CLAUDE.md"), limits);
-    if let Found::Regular { size, sha256, .. } = &found
-        && *size == manifest.claude_md.size
-        && *sha256 == manifest.claude_md.sha256
-    {
-        return Ok(());
+    let (path, pin) = (manifest.cwd.clone(), &manifest.claude_md);
+    match files::inspect(&path.join("CLAUDE.md"), limits) {
+        Found::Regular { size, sha256, .. } if (size, &sha256) == (pin.size, &pin.sha256) => Ok(()),
+        Found::NotNow { why } => Err(LaunchError::NotNow { path, why }),
+        found @ (Found::Regular { .. }
+        | Found::Missing
+        | Found::Symlink { .. }
+        | Found::Directory
+        | Found::Special { .. }
+        | Found::Unreadable { .. }
+        | Found::TooLarge { .. }) => Err(LaunchError::ClaudeMd { path, found: format!("{found:?}") }),
     }
-    Err(LaunchError::ClaudeMd { path: manifest.cwd.clone(), found: format!("{found:?}") })
 }
 
 fn become_agent(manifest: &Manifest, stderr: File) -> LaunchError {
     let program = manifest.argv.first().cloned().unwrap_or_default();
-    let Ok(mut said) = stderr.try_clone() else {
-        return LaunchError::Stderr {
-            path: manifest.stderr.clone(),
-            source: std::io::Error::other("its descriptor cannot be copied"),
-        };
+    let mut said = match stderr.try_clone() {
+        Ok(said) => said,
+        Err(source) => return LaunchError::Stderr { path: manifest.stderr.clone(), source },
     };
     let source = Command::new(&program).args(manifest.argv.iter().skip(1)).envs(&manifest.env).stderr(stderr).exec();
     let error = LaunchError::Exec { program, source };
@@ -172,8 +192,14 @@ fn environment(places: &Places, launch: &Launch) -> BTreeMap<String, String> {
     env
 }
 
-/// Writes the manifest and says how tmux is to start the launcher.
-pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane> {
+/// Where its manifest is, relative to the installation.
+fn name(launch: &Launch) -> String {
+    format!("run/launch/{}.{}.e{}.json", launch.project, launch.role, launch.epoch)
+}
+
+/// Writes the manifest that the launcher reads and takes away: only for a launch that is about to be started, since it
+/// holds the agent's environment.
+pub(super) fn write_manifest(world: &World, launch: &Launch) -> std::io::Result<()> {
     let places = &world.places;
     let env = environment(places, launch);
     let manifest = Manifest {
@@ -183,20 +209,21 @@ pub(super) fn pane(world: &World, launch: &Launch) -> std::io::Result<LaunchPane
         claude_md: launch.claude_md.clone(),
         stderr: world.path(&launch.stderr),
     };
-    let name = format!("run/launch/{}.{}.e{}.json", launch.project, launch.role, launch.epoch);
     let text = serde_json::to_vec(&manifest)?;
-    files::write_atomic(&places.home, Path::new(&name), &text, 0o600)?;
-    let path = world.path(&name);
-    let argv = ["agent", "exec", "--manifest"].map(str::to_owned);
-    let mut full = vec![places.orch.display().to_string()];
-    full.extend(argv);
-    full.push(path.display().to_string());
-    Ok(LaunchPane {
+    files::write_atomic(&places.home, Path::new(&name(launch)), &text, 0o600)
+}
+
+/// How tmux is to start the launcher.
+pub(super) fn pane(world: &World, launch: &Launch) -> LaunchPane {
+    let mut argv = vec![world.places.orch.display().to_string()];
+    argv.extend(["agent", "exec", "--manifest"].map(str::to_owned));
+    argv.push(world.path(&name(launch)).display().to_string());
+    LaunchPane {
         window: launch.role.to_string(),
         token: launch.token.to_string(),
         env: vec![(INSTANCE_VARIABLE.to_owned(), launch.token.to_string())],
-        argv: full,
-    })
+        argv,
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +231,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{Epoch, ProjectId, RoleName, Token};
     use crate::env::git::Git;
+    use crate::env::scarce;
     use crate::env::tmux::TmuxConfig;
     use std::time::Duration;
 
@@ -221,6 +249,38 @@ mod tests {
         std::fs::write(&path, serde_json::to_vec(&manifest).expect("JSON")).expect("written");
         assert!(matches!(prepared(&path), Err(LaunchError::Worktree { .. })));
         assert!(!path.exists(), "also of a launch that failed");
+    }
+
+    #[test]
+    fn without_descriptors_no_ground_is_found_wrong() {
+        if !scarce::is_here("env::live::launcher::tests::without_descriptors_no_ground_is_found_wrong") {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let claude_md = dir.path().join("CLAUDE.md");
+        std::fs::write(&claude_md, "Be good.").expect("written");
+        let found = files::inspect(&claude_md, InspectLimits { bytes_max: 8 });
+        let Found::Regular { size, sha256, .. } = found else { panic!("{found:?}") };
+        let manifest = Manifest {
+            argv: vec!["true".to_owned()],
+            env: BTreeMap::new(),
+            cwd: dir.path().to_owned(),
+            claude_md: Pin { size, sha256 },
+            stderr: dir.path().join("stderr"),
+        };
+        let path = dir.path().join("7.developer.e1.json");
+        let text = serde_json::to_vec(&manifest).expect("JSON");
+        std::fs::write(&path, &text).expect("written");
+        let mut taken = scarce::take_all();
+        for free in 0..4 {
+            let error = prepared(&path).err();
+            assert!(error.as_ref().is_none_or(|error| error.code() == 75), "with {free} descriptors left: {error:?}");
+            let checked = check(&manifest).err();
+            assert!(checked.as_ref().is_none_or(|error| error.code() == 75), "with {free} left: {checked:?}");
+            drop(taken.pop());
+            std::fs::write(&path, &text).expect("written again");
+        }
+        assert!(prepared(&path).is_ok());
     }
 
     #[test]

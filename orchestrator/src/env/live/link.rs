@@ -91,10 +91,8 @@ pub(super) async fn keep(world: World) {
 
 /// Connects to the server that our sessions are on, if that lives; only if it does not, to any.
 async fn connect(world: &World) -> Result<(Control, mpsc::Receiver<Notice>), String> {
-    if let Some(server) = world.link.expected_alive()
-        && !world.places.tmux.socket.exists()
-    {
-        revive_socket(world, server).await;
+    if let Some(server) = world.link.expected_alive() {
+        keep_socket(world, server).await;
     }
     let (control, notices) = Control::connect(&world.places.tmux).await.map_err(|error| error.to_string())?;
     let Some(expected) = world.link.expected_alive().filter(|expected| *expected != control.server()) else {
@@ -106,31 +104,34 @@ async fn connect(world: &World) -> Result<(Control, mpsc::Receiver<Notice>), Str
         drop(tmux::kill_server(&control).await);
     }
     drop((control, notices));
-    revive_socket(world, expected).await;
+    // Whose socket is there now is not known, so nothing is told of it.
+    ask_for_socket(expected);
     Err(format!("the tmux server with our sessions (pid {}) lives, and its socket led to another", expected.pid))
 }
 
-/// Puts the socket back under a connection that lives on without it: nothing is lost yet, but nobody could attach, and
-/// the next connection would start a second server.
+/// Puts the socket back under a server that lives on without it, and tells of it: nothing is lost yet, but nobody could
+/// attach, and the next connection would start a second server.
 pub(super) async fn keep_socket(world: &World, server: ServerId) {
-    if !world.places.tmux.socket.exists() {
-        revive_socket(world, server).await;
-    }
-}
-
-/// Asks a server that lives without its socket to make it again, and tells of it if it does.
-async fn revive_socket(world: &World, server: ServerId) {
-    if let Err(error) = tmux::recreate_socket(server) {
-        tracing::warn!(%error, "the tmux server could not be asked for its socket");
+    let there = || world.places.tmux.socket.exists();
+    if there() || !ask_for_socket(server) {
         return;
     }
     let deadline = tokio::time::Instant::now() + SOCKET_PATIENCE;
-    while !world.places.tmux.socket.exists() && tokio::time::Instant::now() < deadline {
+    while !there() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(RECONNECT_PAUSES.0).await;
     }
-    if world.places.tmux.socket.exists() {
+    if there() {
         world.tell(Source::Sweep, Event::SocketRestored { server }).await;
     }
+}
+
+/// Asks a server to make its socket again; whether it could be asked.
+fn ask_for_socket(server: ServerId) -> bool {
+    let asked = tmux::recreate_socket(server);
+    if let Err(error) = &asked {
+        tracing::warn!(%error, "the tmux server could not be asked for its socket");
+    }
+    asked.is_ok()
 }
 
 /// Lists once, then after every notice; answers why the connection ended.
@@ -179,12 +180,10 @@ pub(super) fn listed(control: &Control, panes: Vec<tmux::Pane>) -> Event {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Places, Turns, sample, watches};
+    use super::super::Places;
     use super::*;
     use crate::env::clock::Timeline;
     use crate::env::git::Git;
-    use crate::env::kin::Kin;
-    use crate::env::live::hang::{Single, Stuck};
     use crate::env::tmux::TmuxConfig;
     use rustix::process::Signal;
     use std::os::unix::fs::PermissionsExt as _;
@@ -203,41 +202,60 @@ pub(super) mod tests {
     }
 
     /// A world without a connection, and what is told in it.
-    pub(in crate::env::live) fn world(
-        home: &Path,
-        tmux: TmuxConfig,
-    ) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+    fn world(home: &Path, tmux: TmuxConfig) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
         let git = Git { program: "git".into(), deadline: PATIENCE, marker: None };
         let (spool, orch, installation) = (home.join("spool"), "/bin/orch".into(), "ab12".to_owned());
         let places = Places { home: home.to_owned(), spool, orch, installation, tmux, git };
         let (inbox, events) = mpsc::channel(16);
-        let world = World {
-            places: Arc::new(places),
-            timeline: Timeline::resume(None).expect("a clock"),
-            inbox,
-            link: Link::new(),
-            turns: Turns::default(),
-            tables: sample::Tables::default(),
-            kin: Kin::default(),
-            stuck: Stuck::default(),
-            surveying: Single::default(),
-            looking_at_kin: Single::default(),
-            directories: watches::Directories::default(),
-        };
+        let world = World::new(places, Timeline::resume(None).expect("a clock"), inbox);
         (world, events)
     }
 
-    #[tokio::test]
-    async fn a_connection_whose_first_list_does_not_come_is_given_up() {
+    /// A world that never reaches a tmux.
+    pub(in crate::env::live) fn apart(home: &Path) -> (World, mpsc::Receiver<crate::domain::event::Happened>) {
+        world(home, TmuxConfig { program: "tmux".into(), socket: home.join("s"), env: Vec::new(), deadline: PATIENCE })
+    }
+
+    /// Where a server may be started, if tmux is there at all.
+    async fn ground() -> Option<(tempfile::TempDir, TmuxConfig)> {
         if let Err(error) = tmux::version("tmux".as_ref()).await {
             eprintln!("not tested: {error}");
-            return;
+            return None;
         }
         let private = std::fs::Permissions::from_mode(0o700);
         let dir = tempfile::Builder::new().permissions(private).tempdir().expect("a directory");
         let path = std::env::var("PATH").expect("a PATH");
         let env = vec![("PATH".to_owned(), path)];
-        let mut config = TmuxConfig { program: "tmux".into(), socket: dir.path().join("s"), env, deadline: PATIENCE };
+        let config = TmuxConfig { program: "tmux".into(), socket: dir.path().join("s"), env, deadline: PATIENCE };
+        Some((dir, config))
+    }
+
+    /// The other one's socket is not ours put back.
+    #[tokio::test]
+    async fn a_server_that_hangs_without_its_socket_has_not_restored_it() {
+        let Some((dir, config)) = ground().await else { return };
+        let (control, notices) = Control::connect(&config).await.expect("a server");
+        let ours = Ours(control.server());
+        let (world, mut events) = world(dir.path(), config.clone());
+        world.link.expect(ours.0);
+        drop((control, notices));
+        process::signal(ours.0, Signal::STOP).expect("stopped");
+        std::fs::remove_file(&config.socket).expect("removed");
+        for _ in 0..3 {
+            let reason = connect(&world).await.map(|(control, _)| control.server()).expect_err("another server");
+            assert!(reason.contains("led to another"), "{reason}");
+        }
+        assert!(events.try_recv().is_err(), "nothing was restored");
+        process::signal(ours.0, Signal::CONT).expect("goes on");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while connect(&world).await.map_or(true, |(control, _)| control.server() != ours.0) {
+            assert!(tokio::time::Instant::now() < deadline, "it is found again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_first_list_does_not_come_is_given_up() {
+        let Some((dir, mut config)) = ground().await else { return };
         let (first, _notices) = Control::connect(&config).await.expect("a server");
         let _server = Ours(first.server());
         // The server is there already, so the second connection needs little of its short deadline.

@@ -82,6 +82,23 @@ impl Turns {
 }
 
 impl World {
+    /// One without a connection, in which nothing has been seen.
+    fn new(places: Places, timeline: Timeline, inbox: mpsc::Sender<Happened>) -> Self {
+        Self {
+            places: Arc::new(places),
+            timeline,
+            inbox,
+            link: Link::new(),
+            turns: Turns::default(),
+            tables: sample::Tables::default(),
+            kin: Kin::default(),
+            stuck: Stuck::default(),
+            surveying: Single::default(),
+            looking_at_kin: Single::default(),
+            directories: watches::Directories::default(),
+        }
+    }
+
     /// Tells an event as seen now. Waits if the inbox is full: events are never dropped (G13).
     async fn tell(&self, source: Source, event: Event) {
         let happened = Happened { seen_at: self.timeline.at(), source, event };
@@ -115,20 +132,7 @@ impl Live {
         runtime: &Handle,
     ) -> Result<Self, String> {
         let draws = Draws::from_system().map_err(|error| format!("draw entropy: {error}"))?;
-        let link = Link::new();
-        let world = World {
-            places: Arc::new(places),
-            timeline,
-            inbox,
-            link,
-            turns: Turns::default(),
-            tables: sample::Tables::default(),
-            kin: Kin::default(),
-            stuck: Stuck::default(),
-            surveying: Single::default(),
-            looking_at_kin: Single::default(),
-            directories: watches::Directories::default(),
-        };
+        let world = World::new(places, timeline, inbox);
         let watches = Watches::start(&world, runtime)?;
         Ok(Self { world, runtime: runtime.clone(), draws, watches })
     }

@@ -15,15 +15,21 @@ use crate::domain::limits::{self, deadline};
 use crate::domain::project::Pin;
 use crate::domain::time::Span;
 use crate::env::files::{self, Ensured, Found, InspectLimits};
-use crate::env::git::WorktreeSpec;
+use crate::env::git::{Git, WorktreeSpec};
 use crate::env::process;
 use crate::env::run::spawn_kind;
-use crate::env::tmux::{self, Control, Created, Pane, TmuxError};
+use crate::env::tmux::{self, Control, Created, LaunchPane, Pane, TmuxError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// Free space below which nothing new is started: a worktree and a journal need room to be written whole.
 const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// How long git's work for one effect may take: several processes, each within its own deadline, and a wait for the
+/// lock of another git.
+const GIT_WORK: Span = Span(5 * deadline::GIT.0);
 
 /// How long the sweep waits for its list: with a sweep every 5 s, a server that hangs shows as unknown within the 10 s
 /// that G4 allows.
@@ -35,7 +41,7 @@ pub(super) const BRIEF_BUFFER: &str = "orch-brief-";
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
     if ordered.effect == Effect::ListPanes {
-        tokio::join!(list_panes(&world), remains::look_at_kin(&world));
+        tokio::join!(list_panes(&world), remains::sweep(&world));
         return;
     }
     if ordered.effect == Effect::Survey {
@@ -76,9 +82,10 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
                 park: world.path(park),
             };
             let turn = world.turns.take(repo).await;
-            let made = world.places.git.ensure_worktree(&wanted).await;
+            let make = async move |git: Git| git.ensure_worktree(&wanted).await;
+            let made = git_at(world, ordered, PathBuf::from(repo), make).await;
             drop(turn);
-            let made = made.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
+            let made = made?;
             let parked = made.parked.iter().map(|place| place.display().to_string()).collect();
             Ok(Fact::WorktreeReady { head_sha: made.head_sha, created: made.created, parked })
         }
@@ -120,7 +127,7 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
         Effect::Certify { roles } => certify(world, ordered, roles).await,
         Effect::EndSession { session, token, tokens } => {
             let control = control(world, ordered).await?;
-            remains::look_at_kin(world).await;
+            remains::look_before(world, ordered).await?;
             tmux::kill_session(&control, session, &token.0).await.map_err(|error| tmux_failure(ordered, &error))?;
             remains::end(world, ordered, tokens).await?;
             Ok(Fact::SessionEnded)
@@ -143,19 +150,24 @@ async fn preflight(
     base_sha: &str,
     programs: &[String],
 ) -> Result<Fact, Failure> {
-    let staged = |failure| Failure { stage: ordered.stage, ..failure };
     let invalid = |what: &str, why: String| {
         Failure::of_operation(ordered.stage, FailureKind::Invalid, vec!["preflight".to_owned(), what.to_owned()], why)
     };
-    let git = &world.places.git;
-    let found = git.inspect_repo(Path::new(repo)).await.map_err(staged)?;
-    git.resolve(&found.root, base_sha).await.map_err(staged)?;
+    let (repo, base) = (PathBuf::from(repo), base_sha.to_owned());
+    let look = {
+        let repo = repo.clone();
+        async move |git: Git| git.resolve(&git.inspect_repo(&repo).await?.root, &base).await
+    };
+    git_at(world, ordered, repo, look).await?;
+    let path = world.places.tmux.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     for program in programs {
-        if !findable(world, program) {
+        let (path, wanted) = (path.clone().unwrap_or_default(), program.clone());
+        if !at_place(world, ordered, PathBuf::from(program), move || findable(&path, &wanted)).await? {
             return Err(invalid(program, format!("the agent's program {program:?} is not on PATH")));
         }
     }
-    match files::free_bytes(&world.places.home) {
+    let home = world.places.home.clone();
+    match at_place(world, ordered, home.clone(), move || files::free_bytes(&home)).await? {
         Ok(free) if free < FREE_BYTES_MIN => {
             let why = format!("only {free} bytes are free where the installation is; {FREE_BYTES_MIN} are needed");
             Err(Failure { kind: FailureKind::Io, ..invalid("disk", why) })
@@ -166,12 +178,11 @@ async fn preflight(
 }
 
 /// Whether the program can be found as the agent's exec will look for it; a relative path is the worktree's affair.
-fn findable(world: &World, program: &str) -> bool {
+fn findable(path: &str, program: &str) -> bool {
     if program.contains('/') {
         return !program.starts_with('/') || Path::new(program).is_file();
     }
-    let path = world.places.tmux.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
-    path.unwrap_or_default().split(':').any(|directory| Path::new(directory).join(program).is_file())
+    path.split(':').any(|directory| Path::new(directory).join(program).is_file())
 }
 
 fn ensure_files(worktree: &Path, files: &[FileToWrite], park: &Path) -> std::io::Result<Fact> {
@@ -234,8 +245,9 @@ async fn certify(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result
         if seen.worktree.is_some() {
             continue;
         }
-        let head = world.places.git.head(&world.path(&role.worktree)).await;
-        let head = head.map_err(|failure| Failure { stage: ordered.stage, ..failure })?;
+        let worktree = world.path(&role.worktree);
+        let place = worktree.clone();
+        let head = git_at(world, ordered, place, async move |git: Git| git.head(&worktree).await).await?;
         heads.push(Head { role: role.role.clone(), sha: head.sha, dirty: head.dirty });
     }
     Ok(Fact::Certified { roles: found, heads })
@@ -256,23 +268,28 @@ async fn ensure_session(
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let io = |error: std::io::Error| io_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let panes = launches.iter().map(|launch| launcher::pane(world, launch)).collect::<Result<Vec<_>, _>>();
-    let panes = panes.map_err(io)?;
-    if launches.iter().any(|launch| launch.again) {
-        let there = tmux::list_panes(&control).await.map_err(failed)?;
-        let outlived = without_pane(session, token, launches, &there);
-        if !outlived.is_empty() {
-            remains::end(world, ordered, &outlived).await?;
-        }
+    let conflict = || {
+        let message = format!("a session named {session} exists and is not ours");
+        Failure { kind: FailureKind::NameConflict, ..failed(TmuxError::Refused { argv: words(ordered), message }) }
+    };
+    let there = tmux::list_panes(&control).await.map_err(failed)?;
+    let missing = without_pane(session, token, launches, &there);
+    let outlived: Vec<Token> =
+        missing.iter().filter(|launch| launch.again).map(|launch| launch.token.clone()).collect();
+    if !outlived.is_empty() {
+        remains::end(world, ordered, &outlived).await?;
     }
+    if there.iter().any(|pane| pane.session == session && pane.session_token.as_ref() != Some(&token.0)) {
+        return Err(conflict());
+    }
+    for launch in missing {
+        launcher::write_manifest(world, launch).map_err(io)?;
+    }
+    let panes: Vec<LaunchPane> = launches.iter().map(|launch| launcher::pane(world, launch)).collect();
     let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
         Created::New => false,
         Created::Adopted => true,
-        Created::Conflict => {
-            let message = format!("a session named {session} exists and is not ours");
-            let refused = failed(TmuxError::Refused { argv: words(ordered), message });
-            return Err(Failure { kind: FailureKind::NameConflict, ..refused });
-        }
+        Created::Conflict => return Err(conflict()),
     };
     let seen = tmux::list_panes(&control).await.map_err(failed)?;
     let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen).transpose()).collect::<Result<_, _>>();
@@ -281,13 +298,13 @@ async fn ensure_session(
     Ok(Fact::SessionUp { adopted, panes, server: ProcessId { pid: server.pid, start: server.start } })
 }
 
-/// The tokens of those that were asked for before and have no pane in their session: what an earlier try has started
-/// may be gone again, pane or session, and its agent may have outlived that (G5).
-fn without_pane(session: &str, token: &Token, launches: &[Launch], there: &[Pane]) -> Vec<Token> {
+/// Those that have no pane in their session. Of one that was asked for before, what that try has started may be gone
+/// again, pane or session, and its agent may have outlived that (G5).
+fn without_pane<'a>(session: &str, token: &Token, launches: &'a [Launch], there: &[Pane]) -> Vec<&'a Launch> {
     let ours: Vec<&Pane> =
         there.iter().filter(|pane| pane.session == session && pane.session_token.as_ref() == Some(&token.0)).collect();
     let paned = |launch: &Launch| ours.iter().any(|pane| pane.role_token.as_ref() == Some(&launch.token.0));
-    launches.iter().filter(|launch| launch.again && !paned(launch)).map(|launch| launch.token.clone()).collect()
+    launches.iter().filter(|launch| !paned(launch)).collect()
 }
 
 /// How the pane of a launch came up, if it is there.
@@ -331,7 +348,8 @@ async fn respawn(
         Some(pane) if tmux::pane_end(&control, pane).await.map_err(failed)? != tmux::PaneEnd::Gone => Some(pane),
         Some(_) | None => None,
     };
-    let launched = launcher::pane(world, launch).map_err(io)?;
+    launcher::write_manifest(world, launch).map_err(io)?;
+    let launched = launcher::pane(world, launch);
     tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
@@ -353,18 +371,52 @@ async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, aga
 }
 
 /// Runs what works at one directory; its file system may hang, and then so does the thread, but nobody else.
-async fn at_place<T: Send + 'static>(
+pub(super) async fn at_place<T: Send + 'static>(
     world: &World,
     ordered: &Ordered,
     place: PathBuf,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    let limit = Duration::from_micros(deadline::FILES.0);
-    world.stuck.run(&place, limit, work).await.map_err(|hung| {
+    within(world, ordered, place, deadline::FILES, work).await
+}
+
+/// Lets git work at one directory, on a thread that may block: it reads and moves files between its processes, and even
+/// the start of a process waits for the directory that it starts in.
+async fn git_at<T: Send + 'static>(
+    world: &World,
+    ordered: &Ordered,
+    place: PathBuf,
+    work: impl AsyncFnOnce(Git) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let (git, runtime) = (world.places.git.clone(), Handle::current());
+    // If nobody waits for it any more it is dropped, and its processes end with it.
+    let (_waits, given_up) = oneshot::channel::<()>();
+    let run = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = given_up => None,
+                done = work(git) => Some(done),
+            }
+        })
+    };
+    let done = within(world, ordered, place, GIT_WORK, run).await?;
+    let given_up = || Failure::of_operation(ordered.stage, FailureKind::TimedOut, words(ordered), "it was given up");
+    done.ok_or_else(given_up)?.map_err(|failure| Failure { stage: ordered.stage, ..failure })
+}
+
+async fn within<T: Send + 'static>(
+    world: &World,
+    ordered: &Ordered,
+    place: PathBuf,
+    limit: Span,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    world.stuck.run(&place, Duration::from_micros(limit.0), work).await.map_err(|hung| {
         let mut what = words(ordered);
         what.push(place.display().to_string());
         let (kind, ending) = match hung {
-            Hung::Deadline => (FailureKind::TimedOut, Ending::DeadlinePassed(deadline::FILES)),
+            Hung::Deadline => (FailureKind::TimedOut, Ending::DeadlinePassed(limit)),
             Hung::Already => {
                 (FailureKind::TimedOut, Ending::Reason("what was begun there before still hangs".to_owned()))
             }
@@ -386,7 +438,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// A file operation's failure as evidence.
-fn io_failure(ordered: &Ordered, error: &std::io::Error) -> Failure {
+pub(super) fn io_failure(ordered: &Ordered, error: &std::io::Error) -> Failure {
     Failure::of_operation(ordered.stage, io_kind(error), words(ordered), error.to_string())
 }
 
@@ -443,7 +495,9 @@ pub(super) fn tmux_failure(ordered: &Ordered, error: &TmuxError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::link::tests::apart;
     use super::*;
+    use crate::domain::failure::Stage;
     use crate::env::scarce;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -579,5 +633,35 @@ mod tests {
             drop(taken.pop());
         }
         assert!(ensure_files(&tree, &files, &park).is_ok());
+    }
+
+    #[tokio::test]
+    async fn git_that_blocks_its_thread_holds_up_nobody_and_ends_with_whoever_waits() {
+        let home = tempfile::tempdir().unwrap();
+        let (world, _events) = apart(home.path());
+        let (effect, seen_at) = (Effect::Survey, crate::domain::time::Timestamp(0));
+        let (id, stage, source) = (crate::domain::id::EffectId(1), Stage::Provision, Source::Effect);
+        let ordered = Ordered { id, project: None, role: None, stage, source, seen_at, effect };
+        let (release, released) = std::sync::mpsc::channel();
+        let blocks = async move |_: Git| {
+            released.recv_timeout(Duration::from_secs(30)).expect("the runtime goes on");
+            Ok(7)
+        };
+        let others = async { release.send(()).expect("it waits") };
+        let (done, ()) = tokio::join!(git_at(&world, &ordered, "/blocks".into(), blocks), others);
+        assert_eq!(done.unwrap(), 7);
+
+        let (held, dropped) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let lasts = async move |_: Git| {
+            let _held = held;
+            begin.send(()).expect("somebody listens");
+            std::future::pending::<Result<(), Failure>>().await
+        };
+        let waits = tokio::spawn(async move { git_at(&world, &ordered, "/lasts".into(), lasts).await });
+        begun.await.expect("it has begun");
+        waits.abort();
+        let ended = tokio::time::timeout(Duration::from_secs(30), dropped).await;
+        ended.expect("its processes would go on").expect_err("dropped");
     }
 }

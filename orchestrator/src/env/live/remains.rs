@@ -1,7 +1,7 @@
 //! What an agent leaves: gathering it as evidence, and ending it.
 
 use super::World;
-use super::perform::{io_kind, tmux_failure};
+use super::perform::{at_place, io_failure, io_kind, tmux_failure};
 use crate::domain::effect::Ordered;
 use crate::domain::event::{Fact, PaneEnd, Remains};
 use crate::domain::failure::{Failure, FailureKind, Stderr};
@@ -9,10 +9,12 @@ use crate::domain::id::{ProcessId, Token};
 use crate::domain::limits::{self, deadline};
 use crate::domain::time::{Span, Timestamp};
 use crate::env::files;
-use crate::env::process::{self, EndError};
+use crate::env::process::{self, EndError, PROC};
 use crate::env::tmux::{self, Control};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 /// What is asked about an agent.
 pub(super) struct Asked<'a> {
@@ -39,9 +41,10 @@ pub(super) async fn collect(world: &World, ordered: &Ordered, asked: Asked<'_>) 
         Some(_) | None => (PaneEnd::Gone, String::new()),
     };
     let limit = u64::try_from(limits::TAIL_BYTES_MAX).unwrap_or(u64::MAX);
-    let stderr = match files::tail(&world.path(asked.stderr), limit) {
-        Ok(Some(tail)) => Stderr::captured(tail),
-        Ok(None) | Err(_) => Stderr::Null,
+    let path = world.path(asked.stderr);
+    let stderr = match at_place(world, ordered, path.clone(), move || files::tail(&path, limit)).await {
+        Ok(Ok(Some(tail))) => Stderr::captured(tail),
+        Ok(Ok(None) | Err(_)) | Err(_) => Stderr::Null,
     };
     let lifetime = asked.started_at.map_or(Span(0), |started| ordered.seen_at.since(started));
     let alive = asked.process.is_some_and(process::is_alive);
@@ -59,11 +62,20 @@ async fn pane_remains(control: &Control, pane: &str) -> Result<(PaneEnd, String)
 }
 
 /// Looks who belongs to which agent; one that cannot be had leaves what was seen before.
-pub(super) async fn look_at_kin(world: &World) {
+pub(super) async fn sweep(world: &World) {
     let kin = world.kin.clone();
-    if let Some(Err(error)) = world.looking_at_kin.run("a look at the agents' processes", move || kin.look()).await {
+    let look = async move { spawn_blocking(move || kin.look()).await.unwrap_or_else(|error| Err(error.into())) };
+    if let Some(Err(error)) = world.looking_at_kin.run("a look at the agents' processes", look).await {
         tracing::warn!(%error, "the agents' processes cannot be looked at");
     }
+}
+
+/// A look of its own before something is ended: who belongs to whom shows only while the parents live, and a look that
+/// the sweep has under way may have passed them already.
+pub(super) async fn look_before(world: &World, ordered: &Ordered) -> Result<(), Failure> {
+    let kin = world.kin.clone();
+    let looked = at_place(world, ordered, PathBuf::from(PROC), move || kin.look()).await?;
+    looked.map_err(|error| io_failure(ordered, &error))
 }
 
 /// Ends every session and process that belongs to one of the tokens, and proves that none is left (G5, T11).
@@ -78,8 +90,7 @@ pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> R
         .filter_map(|pane| pane.session_token.map(|token| (pane.session, token)))
         .filter(|(_, token)| wanted.contains(token))
         .collect();
-    // While they still have their parents.
-    look_at_kin(world).await;
+    look_before(world, ordered).await?;
     for (session, token) in sessions {
         tmux::kill_session(&control, &session, &token).await.map_err(failed)?;
     }
@@ -93,5 +104,45 @@ pub(super) async fn end(world: &World, ordered: &Ordered, tokens: &[Token]) -> R
             };
             Err(Failure::of_operation(ordered.stage, kind, what, why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::apart;
+    use super::*;
+    use crate::domain::effect::Effect;
+    use crate::domain::event::Source;
+    use crate::domain::failure::Stage;
+    use crate::domain::id::EffectId;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    /// A look of the sweep's that is under way may have passed what has come since.
+    #[tokio::test]
+    async fn an_end_looks_for_itself_while_the_sweep_looks() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (world, _events) = apart(home.path());
+        let token = Token("0123456789abcdef0123456789abcdef".to_owned());
+        let mut agent = Command::new("sh");
+        agent.args(["-c", "env -i sh -c 'echo $$; exec sleep 300' & exec sleep 300"]).stdout(Stdio::piped());
+        let mut agent = agent.spawn().expect("started");
+        world.kin.root(&token, process::identify(agent.id()).expect("it lives"));
+        let mut said = String::new();
+        BufReader::new(agent.stdout.take().expect("piped")).read_line(&mut said).expect("said");
+        let child = process::identify(said.trim().parse().expect("a pid")).expect("it lives");
+
+        let effect = Effect::EndRemains { tokens: vec![token.clone()] };
+        let (project, role, stage, source) = (None, None, Stage::Run, Source::Sweep);
+        let ordered = Ordered { id: EffectId(1), project, role, stage, source, seen_at: Timestamp(0), effect };
+        let ended = async {
+            let looked = look_before(&world, &ordered).await;
+            agent.kill().expect("killed");
+            agent.wait().expect("waited for");
+            looked.expect("looked");
+            world.kin.end(&BTreeSet::from([token.0]), process::END_GRACE).await.expect("ended");
+            process::is_alive(child)
+        };
+        assert_eq!(world.looking_at_kin.run("a look", ended).await, Some(false), "its child is known");
     }
 }

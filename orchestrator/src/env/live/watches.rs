@@ -3,9 +3,10 @@
 //! The set is derived from committed state alone ([`super::Env::watch`]), so it is right again after any restart.
 
 use super::World;
+use super::hang::Hung;
 use crate::domain::event::{Event, Source};
 use crate::domain::id::{ProcessId, ProjectId, RoleName};
-use crate::domain::limits;
+use crate::domain::limits::{self, deadline};
 use crate::domain::project::{Project, Role};
 use crate::env::git;
 use crate::env::process;
@@ -15,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -227,27 +229,46 @@ fn whose(directories: &Directories, path: &Path) -> Option<Whose> {
 /// Compares everything that is watched with what the last survey found, by stat alone, and tells whose has changed:
 /// a few microseconds a file, where reading and hashing all of them at every sweep would keep an idle fleet busy.
 pub(super) async fn survey(world: &World) {
-    let directories = Arc::clone(&world.directories);
-    let survey = move || {
-        // The stats are taken without the lock: a file system may hang.
-        let known: Vec<(PathBuf, Vec<String>)> =
-            lock(&directories).iter().map(|(path, watched)| (path.clone(), watched.files.clone())).collect();
-        let found: Vec<(PathBuf, u64)> =
-            known.into_iter().map(|(path, files)| (path.clone(), signature(&path, &files))).collect();
-        let mut directories = lock(&directories);
-        let mut changed = Vec::new();
-        for (path, now) in found {
-            if let Some(watched) = directories.get_mut(&path)
-                && watched.seen.replace(now) != Some(now)
-            {
-                changed.push(watched.whose.clone());
-            }
-        }
-        changed
-    };
-    for (project, role) in world.surveying.run("the survey of the worktrees", survey).await.unwrap_or_default() {
+    let limit = Duration::from_micros(deadline::FILES.0);
+    let changed = world.surveying.run("the survey of the worktrees", changed(world, limit, signature)).await;
+    for (project, role) in changed.unwrap_or_default() {
         world.tell(Source::Sweep, Event::FilesTouched { project, role }).await;
     }
+}
+
+/// Whose worktree has changed. One that hangs ends the survey, and is left out of the next ones until it answers: the
+/// others must be seen.
+async fn changed(
+    world: &World,
+    limit: Duration,
+    sign: impl Fn(&Path, &[String]) -> u64 + Clone + Send + 'static,
+) -> Vec<Whose> {
+    let mut changed = Vec::new();
+    // The stats are taken without the lock: a file system may hang.
+    let known: Vec<(PathBuf, Vec<String>)> =
+        lock(&world.directories).iter().map(|(path, watched)| (path.clone(), watched.files.clone())).collect();
+    for (path, files) in known {
+        if world.stuck.at(&path) {
+            continue;
+        }
+        let (place, sign) = (path.clone(), sign.clone());
+        match world.stuck.run(&path, limit, move || sign(&place, &files)).await {
+            Ok(now) => {
+                if let Some(watched) = lock(&world.directories).get_mut(&path)
+                    && watched.seen.replace(now) != Some(now)
+                {
+                    changed.push(watched.whose.clone());
+                }
+            }
+            Err(hung) => {
+                tracing::warn!(directory = %path.display(), ?hung, "a worktree cannot be surveyed");
+                if hung == Hung::Deadline {
+                    break;
+                }
+            }
+        }
+    }
+    changed
 }
 
 /// What stat tells of a worktree, of its files and of git's part of it. The change time cannot be set back, so no
@@ -273,18 +294,14 @@ fn signature(worktree: &Path, files: &[String]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::live::link::tests::world;
-    use crate::env::tmux::TmuxConfig;
-    use std::time::Duration;
+    use crate::env::live::link::tests::apart;
 
     #[tokio::test]
     async fn a_spool_that_was_made_again_is_watched_again() {
         let home = tempfile::tempdir().expect("a directory");
         let new = home.path().join("spool/new");
         std::fs::create_dir_all(&new).expect("made");
-        let deadline = Duration::from_secs(1);
-        let tmux = TmuxConfig { program: "tmux".into(), socket: home.path().join("s"), env: Vec::new(), deadline };
-        let (world, mut events) = world(home.path(), tmux);
+        let (world, mut events) = apart(home.path());
         let mut watches = Watches::start(&world, &Handle::current()).expect("watched");
         assert!(!watches.follow_spool(), "it is there");
         std::fs::remove_dir(&new).expect("removed");
@@ -299,6 +316,35 @@ mod tests {
         std::fs::write(new.join("a"), "").expect("written");
         let told = tokio::time::timeout(Duration::from_secs(30), events.recv()).await.expect("told in time");
         assert_eq!(told.map(|happened| happened.event), Some(Event::SpoolTouched));
+    }
+
+    #[tokio::test]
+    async fn a_worktree_that_hangs_is_left_out_until_it_answers() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (world, _events) = apart(home.path());
+        let whose = |role: &str| (ProjectId(1), RoleName(role.to_owned()));
+        for role in ["a", "hung", "z"] {
+            let watched = Watched { whose: whose(role), names: Vec::new(), files: Vec::new(), seen: None };
+            lock(&world.directories).insert(role.into(), watched);
+        }
+        let (hangs, released) = std::sync::mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let sign = move |path: &Path, _: &[String]| {
+            if path == Path::new("hung") {
+                let _ = lock(&released).recv_timeout(Duration::from_secs(60));
+            }
+            7
+        };
+        let short = Duration::from_millis(50);
+        assert_eq!(changed(&world, short, sign.clone()).await, [whose("a")]);
+        assert_eq!(changed(&world, short, sign.clone()).await, [whose("z")], "the others are seen");
+        drop(hangs);
+        let end = tokio::time::Instant::now() + Duration::from_secs(30);
+        while world.stuck.at(Path::new("hung")) {
+            assert!(tokio::time::Instant::now() < end, "it has answered");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(changed(&world, Duration::from_secs(30), sign).await, [whose("hung")]);
     }
 
     #[tokio::test]
