@@ -6,7 +6,9 @@ use super::replay::onlookers;
 use super::run::{failed, listen};
 use crate::fault::Kind;
 use crate::live::{Finished, STOP_FILE, Stop};
-use crate::report::{self, Beside, Keeper, Kept, Report, Teller, Wall, campaign_report, fault_line, render, tried};
+use crate::report::{
+    self, Beside, Keeper, Kept, Report, Teller, Wall, Zero, campaign_report, fault_line, render, tried,
+};
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
 use crate::sim::draw;
@@ -265,7 +267,11 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         "{seeds} seeds, each twice in one process and once in a fresh one with another environment, time zone and \
          folder: {} differ{} ({took:.1} s)",
         differing.len(),
-        if differing.is_empty() { format!(", fewer than {:.4} % (95 %)", 300.0 / seeds as f64) } else { String::new() },
+        if differing.is_empty() {
+            format!(", fewer than {:.4} % (95 %)", 100.0 * Zero::Among(seeds).below())
+        } else {
+            String::new()
+        },
     ));
     if differing.is_empty() { Exit::Pass } else { Exit::Nondeterminism }
 }

@@ -62,7 +62,8 @@ pub struct How {
 /// # Errors
 /// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
 pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
-    let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
+    let (calm, fault_free) = (schedule.is_calm(), schedule.faults.is_empty());
+    let mut checkers = witnessed::under(calm, schedule.policy());
     let judging = checkers.len();
     checkers.extend(how.onlookers);
     let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.planted) };
@@ -70,7 +71,7 @@ pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     match played {
         Ok(outcome) => {
             let broke = |error: StoreError| Outcome { broke: Some(error.to_string()), ..Outcome::default() };
-            let mut outcome = outcome.unwrap_or_else(broke);
+            let mut outcome = Outcome { calm, fault_free, ..outcome.unwrap_or_else(broke) };
             outcome.findings.truncate(judging);
             Ok(outcome)
         }
