@@ -29,8 +29,7 @@ impl<F: FnMut(&str)> Teller<F> {
     }
 
     fn tell(&mut self, at: Timestamp, mark: &str, text: &str) {
-        let seconds = at.0 as f64 / 1e6;
-        (self.line)(&format!("{seconds:>13.6}  {mark:<6} {text}"));
+        (self.line)(&format!("{:>13}  {mark:<6} {text}", seconds(at)));
     }
 }
 
@@ -67,6 +66,17 @@ impl<F: FnMut(&str)> Checker for Teller<F> {
     fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
         looked_on()
     }
+}
+
+/// The lines of a tale among everything that a run prints.
+#[must_use]
+pub fn tale_of(printed: &[String]) -> Vec<String> {
+    let told = |line: &&str| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|at| at.parse::<f64>().is_ok())
+            && words.next().is_some_and(|mark| matches!(mark, "~" | "!") || mark.starts_with('#'))
+    };
+    printed.iter().flat_map(|line| line.lines()).filter(told).map(ToOwned::to_owned).collect()
 }
 
 /// Lines of a run with their times, as a [`Keeper`] keeps them.
@@ -133,6 +143,11 @@ fn process(process: ProcessId) -> String {
     format!("process {}@{}", process.pid, process.start)
 }
 
+/// A time, as every line begins with one.
+fn seconds(at: Timestamp) -> String {
+    format!("{:.6}", at.0 as f64 / 1e6)
+}
+
 /// A token, as long as it takes to tell it from others.
 fn token(token: Option<&Token>) -> String {
     token.map_or_else(|| "no token".to_owned(), |token| format!("token {:.8}", token.0))
@@ -192,8 +207,46 @@ fn words(fact: &Fact) -> String {
             format!("an operator asks for {kind} of {what} (request {request})")
         }
         Fact::Spent { project, until } => {
-            format!("an agent of p{project} wrote that it is out of credit until {}", until.0)
+            format!("an agent of p{project} wrote that it is out of credit until {}", seconds(*until))
         }
         Fact::Healed => "no more faults; what was broken from outside is put right".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_every_line_begins_with_one() {
+        let spent = Fact::Spent { project: ProjectId(1), until: Timestamp(90_500_000) };
+        assert!(words(&spent).ends_with("out of credit until 90.500000"), "{}", words(&spent));
+    }
+
+    /// A clock that was set forward makes times wide; violations in the summary are indented as they are.
+    #[test]
+    fn only_what_was_told_is_the_tale() {
+        let request = crate::sim::draw::Request {
+            seed: Seed(0),
+            duration_ms: Some(4_000),
+            projects: Some(1),
+            roles: Some(1),
+            kinds: Vec::new(),
+        };
+        let lines = Rc::new(RefCell::new(Vec::new()));
+        let kept = Rc::clone(&lines);
+        let mut teller = Teller::new(&crate::sim::draw::draw(&request), move |line: &str| {
+            kept.borrow_mut().push(line.to_owned());
+        });
+        for at in [1, 999_999_999_000_000] {
+            teller.witness(&Witnessed { at: Timestamp(at), fact: Fact::Healed });
+        }
+        teller.tell(Timestamp(1), "#7", "p1: two\nlines");
+        let summary =
+            ["PASS  seed 0, in 0.1 s", "", "virtual     0.00 days", "            FAIL S1: 3 of 4", "S1   12  is"];
+        let printed: Vec<String> = lines.take().into_iter().chain(summary.map(ToOwned::to_owned)).collect();
+        let tale = tale_of(&printed);
+        assert_eq!(tale.len(), 3, "{tale:#?}");
+        assert!(tale[1].starts_with("999999999.000000  ~"), "{tale:#?}");
     }
 }

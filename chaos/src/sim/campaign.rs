@@ -223,12 +223,13 @@ impl Campaign {
     }
 
     /// Plays every seed and hands each on in the order of their numbers, until `told` says that it is enough.
-    pub fn play(&self, told: impl FnMut(Played) -> bool) {
-        self.play_by(|seed| self.one(seed), told);
+    pub fn play(&self, mut told: impl FnMut(Played) -> bool) {
+        self.play_by(|seed| self.one(seed), |_, played| told(played));
     }
 
-    /// Like [`Self::play`], with somebody else playing each seed.
-    pub(super) fn play_by(&self, one: impl Fn(u64) -> Played + Sync, mut told: impl FnMut(Played) -> bool) {
+    /// Like [`Self::play`], with somebody else playing each seed, who returns only what is wanted of it: what is played
+    /// before its turn is kept until then.
+    pub(super) fn play_by<Of: Send>(&self, one: impl Fn(u64) -> Of + Sync, mut told: impl FnMut(u64, Of) -> bool) {
         let next = AtomicU64::new(self.seeds.start);
         let enough = AtomicBool::new(false);
         let (sender, receiver) = mpsc::channel();
@@ -245,7 +246,7 @@ impl Campaign {
                         if enough.load(Ordering::Relaxed) {
                             break;
                         }
-                        if sender.send(one(seed)).is_err() {
+                        if sender.send((seed, one(seed))).is_err() {
                             break;
                         }
                     }
@@ -253,12 +254,13 @@ impl Campaign {
             }
             drop(sender);
             let mut due = self.seeds.start;
-            let mut early: BTreeMap<u64, Played> = BTreeMap::new();
-            for played in receiver {
-                early.insert(played.seed, played);
-                while let Some(played) = early.remove(&due) {
+            let mut early = BTreeMap::new();
+            for (seed, of) in receiver {
+                early.insert(seed, of);
+                while let Some(of) = early.remove(&due) {
+                    let seed = due;
                     due += 1;
-                    if !told(played) {
+                    if !told(seed, of) {
                         enough.store(true, Ordering::Relaxed);
                         return;
                     }
