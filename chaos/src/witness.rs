@@ -6,7 +6,7 @@ use crate::sim::meter::Series;
 use crate::truth::Incarnation;
 use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::request::RequestKind;
-use orchestrator::domain::time::Timestamp;
+use orchestrator::domain::time::{Span, Timestamp};
 
 /// A fact with its moment, on the installation's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,11 @@ pub enum Fact {
     },
     /// An agent is working on a report every so often no more: it hangs from here on.
     Hangs {
+        /// Whose.
+        incarnation: Incarnation,
+    },
+    /// A brief was handed over and did not come to its agent, which has neither read one before nor waits for a person.
+    BriefLost {
         /// Whose.
         incarnation: Incarnation,
     },
@@ -195,8 +200,8 @@ pub enum Fact {
     Spent {
         /// Whose.
         project: ProjectId,
-        /// Until when.
-        until: Timestamp,
+        /// For how long.
+        wait: Span,
     },
     /// No more faults: what was broken from outside is put right.
     Healed,

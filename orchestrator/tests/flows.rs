@@ -223,13 +223,26 @@ fn a_death_that_no_event_told_is_found_by_the_sweep() {
     assert_eq!(launched(&story, "tester"), 2);
 }
 
+/// An agent that ignores the hangup may close its terminal and run on: tmux shows its pane as dead all the same.
+#[test]
+fn who_is_done_and_has_closed_its_terminal_is_not_called_dead() {
+    let mut story = running();
+    story.core.env().report("developer", Span(10), Report::Done(None));
+    story.run(SECOND);
+    story.core.env().agent("developer").end = PaneEnd::Dead { code: None, signal: None };
+    story.core.env().push(SECOND, Source::Sweep, Event::SweepDue);
+    story.run(SECOND * 2);
+    assert_eq!(role(&story, "developer"), RoleState::Done);
+    assert_eq!(count(&story, |what| matches!(what, What::AgentDied { .. })), 0, "it lives");
+}
+
 #[test]
 fn a_list_that_lacks_a_live_agent_is_looked_into_and_fails_nobody() {
     let mut story = running();
     let alarms = story.told.len();
     let session = story.core.env().sessions.iter().next().map(|(name, token)| (name.clone(), token.clone()));
     let (session, token) = session.expect("its session");
-    // What tmux can show of a live agent and is no proof of its death: a pane that it lost sight of (T13), or none.
+    // What tmux can show of a live agent and is no proof of its death: a pane whose terminal was closed, or none.
     let tester = story.core.env().agent("tester").clone();
     let seen = PaneSeen {
         pane: tester.pane,

@@ -339,7 +339,7 @@ impl World {
             (agent.end != PaneEnd::Gone).then(|| PaneSeen {
                 pane: agent.pane.clone(),
                 pid: agent.process.pid,
-                dead: !agent.alive,
+                dead: !agent.alive || matches!(agent.end, PaneEnd::Dead { .. }),
                 session: session.clone(),
                 session_token: Some(token.clone()),
                 role_token: Some(agent.launch.token.clone()),

@@ -3,7 +3,7 @@
 use crate::scripted::{SERVER, Story, spec};
 use orchestrator::domain::event::{Event, PaneEnd, Source};
 use orchestrator::domain::failure::{Ending, Failure, FailureKind, Program, Stage};
-use orchestrator::domain::id::{Epoch, ProcessId, ProjectId};
+use orchestrator::domain::id::{Epoch, ProcessId, ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::Project;
 use orchestrator::domain::request::RequestKind;
@@ -341,4 +341,34 @@ fn what_the_orchestrator_lacks_for_long_needs_an_operator() {
     story.core.env().push(Span(1), Source::Spool, Event::SpoolTouched);
     story.run(SECOND * 5);
     assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0));
+}
+
+/// As when the file system of its worktree hangs: a look at it does not come back in time.
+#[test]
+fn files_that_do_not_answer_are_asked_after_a_pause_and_need_an_operator_in_the_end() {
+    let mut story = running();
+    let late = Failure::of_operation(Stage::Run, FailureKind::TimedOut, vec!["look".to_owned()], "no answer in 30 s");
+    story.core.env().script.failures.insert("look", vec![late; 1_000]);
+    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("developer".to_owned()) };
+    story.core.env().push(Span(1), Source::Inotify, touched);
+    swept(&mut story, 120);
+    let asked = count(&story, |what| matches!(what, What::OperationFailed { .. }));
+    assert!((16..=26).contains(&asked), "both roles every 10 s, not with every sweep: {asked}");
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 0), "nobody is charged");
+    swept(&mut story, 520);
+    assert_eq!((reason(&story), told(&story)), (Some(SuspendReason::NeedsOperator), 1));
+    let unknown = story.project().and_then(|project| project.unknown.clone()).expect("what is unknown is said");
+    assert!(unknown.what.contains("no answer in 30 s"), "{unknown:?}");
+}
+
+/// Time in which nobody looked is held against nobody.
+#[test]
+fn what_is_lacking_does_not_last_while_nobody_looks() {
+    let mut story = starving(&["ensure_session"], 1_000);
+    swept(&mut story, 20);
+    let away = Event::Away { away: Span::from_secs(900), counted: Span::from_secs(900) };
+    story.core.env().push(Span::from_secs(900), Source::Sweep, away);
+    story.run(Span::from_secs(901));
+    swept(&mut story, 60);
+    assert_eq!((state(&story), told(&story)), (Some(ProjectState::Launching), 0));
 }

@@ -7,7 +7,7 @@ use crate::check::Checker;
 use crate::fault::Kind;
 use crate::live::{Finished, STOP_FILE, Stop, Why};
 use crate::report::{
-    self, Beside, Keeper, Kept, Report, Teller, Wall, Zero, campaign_report, fault_line, render, tale_of, tried,
+    self, Beside, Keeper, Kept, Report, Teller, Wall, Zero, campaign_report, fault_line, render, tried,
 };
 use crate::schedule::Schedule;
 use crate::seed::Seed;
@@ -19,6 +19,7 @@ use crate::truth::Injection;
 use clap::Args;
 use jiff::tz::TimeZone;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// Failing seeds that are written out; what is more is counted.
 const SHOWN_MAX: u64 = 20;
+/// Differences that are told; what is more is counted.
+const DIFFERING_MAX: usize = 20;
 
 /// What only a simulated run knows.
 #[derive(Debug, Args)]
@@ -40,7 +43,7 @@ pub(super) struct SimArgs {
     /// Sim: play each seed twice here and once in a fresh process with another environment, and compare
     #[arg(long)]
     pub(super) check_determinism: bool,
-    /// Print the fingerprint of each seed, a line each
+    /// Print the fingerprint of each seed, a line each; with --events, all that one is taken of
     #[arg(long, hide = true)]
     pub(super) fingerprint: bool,
 }
@@ -105,7 +108,7 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
         return failed(Exit::Usage, "--events tells one run: say which with --seed N");
     }
     if asked.sim.fingerprint {
-        return fingerprints(&campaign);
+        return if asked.shown.events { exactly(&campaign) } else { fingerprints(&campaign) };
     }
     if asked.sim.check_determinism {
         return determinism(&campaign, asked);
@@ -260,6 +263,26 @@ fn fingerprints(campaign: &Campaign) -> Exit {
     Exit::Pass
 }
 
+/// A seed's run, as exactly as its fingerprint is taken.
+fn tale(campaign: &Campaign, seed: u64) -> Result<Vec<String>, String> {
+    let lines = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&lines);
+    let schedule = campaign.schedule(seed);
+    let teller = Teller::exactly(&schedule, move |line: &str| kept.borrow_mut().push(line.to_owned()));
+    replay::play(&schedule, How { onlookers: vec![Box::new(teller)], ..How::default() })?;
+    Ok(lines.take())
+}
+
+fn exactly(campaign: &Campaign) -> Exit {
+    match tale(campaign, campaign.seeds.start) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| result(line));
+            Exit::Pass
+        }
+        Err(why) => failed(Exit::Unexpected, &why),
+    }
+}
+
 /// Each seed twice in this process and once in a fresh one whose surroundings are others.
 fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let began = Instant::now();
@@ -277,17 +300,8 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         one: |seed| campaign.one(seed),
         elsewhere: || gate_process::elsewhere(&with(&["--fingerprint".to_owned(), seeds]), within()),
         told: |seed: u64, fresh: bool| {
-            if fresh {
-                let told = with(&["--events".to_owned(), format!("--seed={seed}")]);
-                let ends = [Exit::Pass, Exit::Violated, Exit::Inconclusive].map(Exit::code);
-                return gate_process::said_elsewhere(&told, within(), &ends).map(|said| tale_of(&said));
-            }
-            let lines = Rc::new(RefCell::new(Vec::new()));
-            let kept = Rc::clone(&lines);
-            let schedule = campaign.schedule(seed);
-            let teller = Teller::new(&schedule, move |line: &str| kept.borrow_mut().push(line.to_owned()));
-            replay::play(&schedule, How { onlookers: vec![Box::new(teller)], ..How::default() })?;
-            Ok(tale_of(&lines.take()))
+            let asked = ["--fingerprint".to_owned(), "--events".to_owned(), format!("--seed={seed}")];
+            if fresh { gate_process::said_elsewhere(&with(&asked), within()) } else { tale(campaign, seed) }
         },
     };
     let differing = match gate_process::gate(campaign, players) {
@@ -295,13 +309,19 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         Err(why) => return failed(Exit::Unexpected, &why),
     };
     let (seeds, took) = (campaign.seeds.end - campaign.seeds.start, began.elapsed().as_secs_f64());
-    for line in differing.iter().take(20) {
-        error(line);
+    for (_, told) in differing.iter().take(DIFFERING_MAX) {
+        let (first, rest) = told.split_once('\n').unwrap_or((told, ""));
+        error(first);
+        rest.lines().for_each(note);
     }
+    if differing.len() > DIFFERING_MAX {
+        note(&format!("and {} more", differing.len() - DIFFERING_MAX));
+    }
+    let parted: BTreeSet<u64> = differing.iter().map(|(seed, _)| *seed).collect();
     result(&format!(
         "{seeds} seeds, each twice in one process and once in a fresh one with another environment, time zone and \
          folder: {} differ{} ({took:.1} s)",
-        differing.len(),
+        parted.len(),
         if differing.is_empty() {
             format!(", fewer than {:.4} % (95 %)", 100.0 * Zero::Among(seeds).below())
         } else {

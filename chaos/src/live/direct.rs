@@ -182,13 +182,16 @@ impl Stage<'_> {
             if !self.stop.pass(due.saturating_duration_since(Instant::now())) {
                 break;
             }
-            let injection = if planned.hits_git() {
+            let mut injection = if planned.hits_git() {
                 let (enqueued, done) = self.injector().enqueue_armed(planned);
                 id = enqueued.ok();
                 carried_out(planned, id, None, done)
             } else {
                 self.hit(planned, id, frozen)
             };
+            if self.planted.boasts && injection.injected_at.is_some() {
+                injection.probe = Ok(());
+            }
             (self.tell)(Step::Fault(injection.clone()));
             injections.push(injection);
         }
@@ -196,7 +199,7 @@ impl Stage<'_> {
     }
 
     fn injector(&self) -> Injector<'_> {
-        let hand = if self.planted.idle { Hand::Idle } else { Hand::Real };
+        let hand = if self.planted.idle || self.planted.boasts { Hand::Idle } else { Hand::Real };
         let (sandbox, orch, tmux) = (self.sandbox, self.orch, self.tmux);
         Injector { hand, sandbox, orch, serve: self.serve, tmux, clock: self.clock, stop: self.stop }
     }

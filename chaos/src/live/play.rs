@@ -58,6 +58,8 @@ pub struct Planted {
     pub frozen_during: Option<(Kind, Duration)>,
     /// The injector does nothing.
     pub idle: bool,
+    /// It does nothing, and its failure is taken for success.
+    pub boasts: bool,
 }
 
 /// What a run is doing, for whoever watches.

@@ -23,6 +23,6 @@ pub use model::{
 pub use page::{html, summary};
 pub use percentiles::Percentiles;
 pub use prometheus::exposition;
-pub use tale::{Keeper, Kept, Teller, tale_of};
+pub use tale::{Keeper, Kept, Teller};
 pub use text::{Style, render};
 pub use zero::Zero;

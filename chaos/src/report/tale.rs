@@ -13,23 +13,32 @@ use orchestrator::domain::time::Timestamp;
 use orchestrator::telemetry::line::{Context, Mode, json_line};
 use orchestrator::telemetry::text;
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 
 /// Looks on like a checker and tells everything; it judges nothing.
 pub struct Teller<F> {
     schedule: Schedule,
     line: F,
+    exactly: bool,
 }
 
 impl<F: FnMut(&str)> Teller<F> {
     /// Tells a run of this schedule; each line is handed to `line` as it happens, so that a run which does not come to
     /// its end is told up to there.
     pub fn new(schedule: &Schedule, line: F) -> Self {
-        Self { schedule: schedule.clone(), line }
+        Self { schedule: schedule.clone(), line, exactly: false }
     }
 
-    fn tell(&mut self, at: Timestamp, mark: &str, text: &str) {
-        (self.line)(&format!("{:>13}  {mark:<6} {text}", seconds(at)));
+    /// Tells it as exactly as the fingerprint is taken: behind a tab each line has all that its words leave out.
+    pub fn exactly(schedule: &Schedule, line: F) -> Self {
+        Self { exactly: true, ..Self::new(schedule, line) }
+    }
+
+    fn tell(&mut self, at: Timestamp, mark: &str, text: &str, all: &dyn Debug) {
+        let seconds = at.0 as f64 / 1e6;
+        let all = if self.exactly { format!("\t{all:?}") } else { String::new() };
+        (self.line)(&format!("{seconds:>13.6}  {mark:<6} {text}{all}"));
     }
 }
 
@@ -50,33 +59,22 @@ impl<F: FnMut(&str)> Checker for Teller<F> {
             (None, _) => String::new(),
         };
         let (name, message) = (text::name(&signal.what), text::message(signal));
-        self.tell(entry.at, &format!("#{}", entry.seq.0), &format!("{whose}{name}: {message}"));
+        self.tell(entry.at, &format!("#{}", entry.seq.0), &format!("{whose}{name}: {message}"), entry);
     }
 
     fn witness(&mut self, told: &Witnessed) {
         if let Fact::Injected { id } = told.fact {
             let planned = self.schedule.faults.iter().find(|planned| planned.id == id);
             let what = planned.map_or_else(String::new, |planned| format!(": {}", fault(planned)));
-            self.tell(told.at, "!", &format!("fault {id} takes effect{what}"));
+            self.tell(told.at, "!", &format!("fault {id} takes effect{what}"), &told.fact);
         } else {
-            self.tell(told.at, "~", &words(&told.fact));
+            self.tell(told.at, "~", &words(&told.fact), &told.fact);
         }
     }
 
     fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
         looked_on()
     }
-}
-
-/// The lines of a tale among everything that a run prints.
-#[must_use]
-pub fn tale_of(printed: &[String]) -> Vec<String> {
-    let told = |line: &&str| {
-        let mut words = line.split_whitespace();
-        words.next().is_some_and(|at| at.parse::<f64>().is_ok())
-            && words.next().is_some_and(|mark| matches!(mark, "~" | "!") || mark.starts_with('#'))
-    };
-    printed.iter().flat_map(|line| line.lines()).filter(told).map(ToOwned::to_owned).collect()
 }
 
 /// Lines of a run with their times, as a [`Keeper`] keeps them.
@@ -143,11 +141,6 @@ fn process(process: ProcessId) -> String {
     format!("process {}@{}", process.pid, process.start)
 }
 
-/// A time, as every line begins with one.
-fn seconds(at: Timestamp) -> String {
-    format!("{:.6}", at.0 as f64 / 1e6)
-}
-
 /// A token, as long as it takes to tell it from others.
 fn token(token: Option<&Token>) -> String {
     token.map_or_else(|| "no token".to_owned(), |token| format!("token {:.8}", token.0))
@@ -178,6 +171,7 @@ fn words(fact: &Fact) -> String {
         Fact::Done { incarnation } => format!("{} wrote that it is done", agent(incarnation)),
         Fact::GaveUp { incarnation } => format!("{} wrote that it gives up", agent(incarnation)),
         Fact::Hangs { incarnation } => format!("{} hangs from here on", agent(incarnation)),
+        Fact::BriefLost { incarnation } => format!("the brief does not come to {}", agent(incarnation)),
         Fact::Unfit { project, role: of, why } => format!("{why} of {} is not as it must be", role(*project, of)),
         Fact::Fit { project, role: of } => format!("the ground of {} is as it must be", role(*project, of)),
         Fact::ServerUp { server } => format!("the tmux server is there ({})", process(*server)),
@@ -206,47 +200,9 @@ fn words(fact: &Fact) -> String {
             let what = project.map_or_else(|| "the fleet".to_owned(), |project| format!("p{project}"));
             format!("an operator asks for {kind} of {what} (request {request})")
         }
-        Fact::Spent { project, until } => {
-            format!("an agent of p{project} wrote that it is out of credit until {}", seconds(*until))
+        Fact::Spent { project, wait } => {
+            format!("an agent of p{project} wrote that it is out of credit for {} s", wait.as_millis() / 1_000)
         }
         Fact::Healed => "no more faults; what was broken from outside is put right".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_as_every_line_begins_with_one() {
-        let spent = Fact::Spent { project: ProjectId(1), until: Timestamp(90_500_000) };
-        assert!(words(&spent).ends_with("out of credit until 90.500000"), "{}", words(&spent));
-    }
-
-    /// A clock that was set forward makes times wide; violations in the summary are indented as they are.
-    #[test]
-    fn only_what_was_told_is_the_tale() {
-        let request = crate::sim::draw::Request {
-            seed: Seed(0),
-            duration_ms: Some(4_000),
-            projects: Some(1),
-            roles: Some(1),
-            kinds: Vec::new(),
-        };
-        let lines = Rc::new(RefCell::new(Vec::new()));
-        let kept = Rc::clone(&lines);
-        let mut teller = Teller::new(&crate::sim::draw::draw(&request), move |line: &str| {
-            kept.borrow_mut().push(line.to_owned());
-        });
-        for at in [1, 999_999_999_000_000] {
-            teller.witness(&Witnessed { at: Timestamp(at), fact: Fact::Healed });
-        }
-        teller.tell(Timestamp(1), "#7", "p1: two\nlines");
-        let summary =
-            ["PASS  seed 0, in 0.1 s", "", "virtual     0.00 days", "            FAIL S1: 3 of 4", "S1   12  is"];
-        let printed: Vec<String> = lines.take().into_iter().chain(summary.map(ToOwned::to_owned)).collect();
-        let tale = tale_of(&printed);
-        assert_eq!(tale.len(), 3, "{tale:#?}");
-        assert!(tale[1].starts_with("999999999.000000  ~"), "{tale:#?}");
     }
 }

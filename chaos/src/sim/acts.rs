@@ -158,13 +158,28 @@ impl World {
     fn reads_brief(&mut self, number: usize) {
         let agent = &mut self.agents[number];
         agent.heard = false;
-        if agent.mood == Mood::Deaf || agent.briefed {
+        if agent.briefed {
             // It knows the brief by its file and does not begin twice.
             return;
+        }
+        if agent.mood == Mood::Deaf {
+            let process = agent.process;
+            return self.brief_lost(process);
         }
         let (low, high) = self.manner.ack_us;
         let after = self.temper.between(low, high) * self.slowness;
         self.plan(number, after, Act::Acknowledge);
+    }
+
+    /// A brief that was handed over does not come to that agent. Who has read one needs no other, and who waits for a
+    /// person is not asked.
+    pub(super) fn brief_lost(&mut self, process: ProcessId) {
+        let Some(Program::Agent(number)) = self.kernel.get(process).map(|process| process.program) else { return };
+        let agent = &self.agents[number];
+        if !agent.briefed && !agent.asks {
+            let incarnation = agent.incarnation.clone();
+            self.witness(Fact::BriefLost { incarnation });
+        }
     }
 
     fn acknowledge(&mut self, number: usize) {

@@ -169,6 +169,9 @@ impl Host {
         let bend = self.world.borrow().bend.clone();
         if let Some(bend) = bend {
             drained = bend.borrow_mut().turned(&self.world.borrow(), Turn { life: self.life, at }, drained);
+            if bend.borrow_mut().rereads() {
+                self.core.distrust();
+            }
         }
         if let Err(error) = self.core.turn(drained) {
             return self.failed(&error);

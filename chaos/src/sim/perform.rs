@@ -428,6 +428,8 @@ impl World {
         let brief = matches!(ordered.effect, Effect::HandBrief { .. });
         if typed.is_some() {
             self.hears(process, if brief { Heard::Brief } else { Heard::Nudge });
+        } else if brief {
+            self.brief_lost(process);
         }
         Next::Over(Ok(if brief { Done::BriefHanded } else { Done::Nudged }))
     }

@@ -355,7 +355,7 @@ impl Sim {
         let target = self.target(&planned);
         self.tried(&planned, target.as_ref());
         let Some(target) = target else { return };
-        let deed = self.world.borrow_mut().inject(&planned, &target);
+        let deed = self.deed(&planned, &target);
         let at = self.world.borrow().at;
         let mut confirmed = true;
         match deed {

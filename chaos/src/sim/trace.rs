@@ -1,6 +1,6 @@
 //! What of a run is kept for its report: what became of each fault, and how long agents lived.
 
-use super::faults::Target;
+use super::faults::{Deed, Target};
 use super::heap::Tick;
 use super::run::Sim;
 use crate::schedule::Planned;
@@ -53,6 +53,21 @@ impl Sim {
             injected_at: Some(self.world.borrow().now()),
             probe: Err(why.to_owned()),
         });
+    }
+
+    /// What a fault does to the world. Its word is not taken for it (M3): of what hurts a project something must be
+    /// witnessed at once.
+    pub(super) fn deed(&self, planned: &Planned, target: &Target) -> Deed {
+        let mut world = self.world.borrow_mut();
+        let before = world.facts.len();
+        let deed = world.inject(planned, target);
+        let boasts = world.bend.as_ref().is_some_and(|bend| bend.borrow().boasts());
+        let deed = if boasts && matches!(deed, Deed::Nothing(_)) { Deed::Done } else { deed };
+        let hurts = planned.kind.due(planned.params.victim).is_some();
+        if deed == Deed::Done && hurts && world.facts.len() == before {
+            return Deed::Nothing("it was said to be done, and nothing of it was witnessed");
+        }
+        deed
     }
 
     /// The fault that was tried last had nothing to break.

@@ -52,8 +52,8 @@ impl World {
             return;
         }
         let rests = seconds.map_or(CREDIT_WAIT, Span::from_secs);
-        let (project, until) = (self.agents[number].incarnation.project, self.now() + rests);
-        self.witness(Fact::Spent { project, until });
+        let project = self.agents[number].incarnation.project;
+        self.witness(Fact::Spent { project, wait: rests });
         self.pauses(number, rests.0);
     }
 

@@ -103,6 +103,14 @@ fn an_injector_that_does_nothing_proves_nothing() {
 }
 
 #[test]
+fn a_failure_of_the_injector_that_is_taken_for_success_violates_d1() {
+    let finished = planted(Kind::SessionKill, Planted { boasts: true, ..Planted::none() });
+    assert_eq!(Exit::of_run(&finished), Exit::Violated, "{}", said(&finished.report));
+    let d1 = finished.report.invariants.iter().find(|found| found.id == "D1").expect("D1");
+    assert!(d1.violations.iter().any(|violation| violation.contains("was missed")), "{d1:?}");
+}
+
+#[test]
 fn a_harness_that_is_killed_is_cleaned_up_after() {
     let _alone = alone();
     let (dir, temporary) = (folder(), tempfile::Builder::new().prefix("t").tempdir().expect("a folder"));

@@ -98,6 +98,10 @@ pub(super) fn tidy(draft: &mut Draft<'_, '_>) {
 
 /// Nobody is out of credit any more, whatever was told.
 pub(super) fn forget(draft: &mut Draft<'_, '_>) {
+    // Asked before it is written: a project that nothing happens to is not copied.
+    if !is_spent(draft) {
+        return;
+    }
     for role in &mut draft.p.roles {
         role.vigil.credit_until = None;
     }

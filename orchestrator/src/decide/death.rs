@@ -63,15 +63,19 @@ pub(super) fn explained(draft: &mut Draft<'_, '_>, index: usize, failure: &Failu
 /// The role goes on without it, and what was left of its last agent was never to be had: the death is owed its cause
 /// all the same, as far as it is known.
 pub(super) fn forgone(draft: &mut Draft<'_, '_>, index: usize) {
-    let Some(role) = draft.p.roles.get(index).filter(|role| role.unexplained) else { return };
-    let lifetime = role.started_at.map_or(Span(0), |started| draft.at().since(started));
+    if draft.p.roles.get(index).is_none_or(|role| !role.unexplained) {
+        return;
+    }
     let cause = draft.p.incident.as_ref().map(|incident| incident.cause);
-    let (kind, why) = match cause {
-        Some(FailureKind::ServerDied) => (FailureKind::ServerDied, "the tmux server that knew it is gone"),
-        Some(FailureKind::SessionDied) => (FailureKind::SessionDied, "the session that held it is gone"),
-        _ => (FailureKind::AgentLost, "what was left of it could not be looked at before its role went on"),
+    let (kind, why) = if cause == Some(FailureKind::ServerDied) {
+        (FailureKind::ServerDied, "the tmux server that knew it is gone")
+    } else if cause == Some(FailureKind::SessionDied) {
+        (FailureKind::SessionDied, "the session that held it is gone")
+    } else {
+        (FailureKind::AgentLost, "what was left of it could not be looked at before its role went on")
     };
-    let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime, hint: None };
+    // How long it lived was told with its death; now is later than that.
+    let rest = Rest { stderr: Stderr::Null, screen: String::new(), lifetime: Span(0), hint: None };
     let failure = observe::explain(draft, index, kind, Ending::Lost(why.to_owned()), rest);
     explained(draft, index, &failure);
 }

@@ -13,7 +13,7 @@ use super::{each, with};
 use crate::domain::event::{PaneSeen, Trace};
 use crate::domain::failure::{Ending, Failure, FailureKind, Program};
 use crate::domain::id::{Epoch, ProjectId, Seq, Token};
-use crate::domain::project::{SessionIs, Unknown};
+use crate::domain::project::{SessionIs, Starved, Unknown};
 use crate::domain::signal::{Signal, What};
 use crate::domain::silence;
 use crate::domain::state::{ProjectEvent, ProjectState, RoleState, SuspendReason};
@@ -33,6 +33,9 @@ pub(super) fn away(cursor: &mut Cursor<'_>, away: Span, counted: Span) {
     cursor.tell(Signal::fleet(What::OrchestratorAway { away }));
     each(cursor, |draft| {
         let (at, wait) = (draft.at(), draft.fleet().policy.ack_wait());
+        if let Some(starved) = draft.p.starved {
+            draft.p.starved = Some(Starved { since: (starved.since + counted).min(at), ..starved });
+        }
         for index in 0..draft.p.roles.len() {
             let Some(quiet) = draft.p.roles.get(index).map(|role| silence::quiet_since(&draft.p, role)) else {
                 continue;

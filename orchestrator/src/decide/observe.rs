@@ -170,9 +170,9 @@ fn compare_role(draft: &mut Draft<'_, '_>, index: usize, by_role: &ByToken<'_>) 
     let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { return };
     let done = role.state() == RoleState::Done;
     match shown(by_role, token, process) {
-        // Also of one that is done: the event of its end may have been lost with a turn that could not be committed.
         Shown::Alive if done || role.state().is_live() => adopt(draft, index, process),
-        // Not even a dead pane is proof: tmux shows one so when its terminal is closed, whoever runs on.
+        // Not even a dead pane is proof: tmux shows one so when its terminal is closed, whoever runs on. Of one that is
+        // done as well: the event of its end may have been lost with a turn that could not be committed.
         Shown::Dead | Shown::Nowhere if (done || role.state().is_live()) && role.collecting.is_none() => {
             collect(draft, index, Some(process));
         }
@@ -252,12 +252,13 @@ pub(super) fn tmux_lost(cursor: &mut Cursor<'_>, reason: &str) {
 /// Something moved near a watched resource: look, and if a look is under way, look once more after it.
 pub(super) fn files_touched(draft: &mut Draft<'_, '_>, name: &RoleName) {
     let Some(index) = draft.p.role_index(name) else { return };
-    let watched = is_stood_on(&draft.p);
+    let watched = is_stood_on(&draft.p) && !sight::pauses(draft);
     let Some(role) = draft.p.roles.get_mut(index) else { return };
     if role.claude_md.is_none() {
         return;
     }
-    // What was touched before anyone stands on it is looked at as soon as somebody does: the survey tells it once.
+    // What was touched before anyone stands on it is looked at as soon as somebody does, and what is touched while no look
+    // comes to anything as soon as the next is tried: the survey tells it once.
     if !watched || role.looking.is_some() {
         role.look_again = true;
         return;
@@ -275,7 +276,7 @@ fn is_stood_on(project: &Project) -> bool {
 /// Looks at what is to be looked at again: where a look has failed, where something moved while nobody stood there or
 /// while a look was under way, and everywhere after a turn that was refused. Where nobody stands it stays to be done.
 pub(super) fn look_again(draft: &mut Draft<'_, '_>) {
-    if !is_stood_on(&draft.p) {
+    if !is_stood_on(&draft.p) || sight::pauses(draft) {
         return;
     }
     for index in 0..draft.p.roles.len() {

@@ -125,6 +125,7 @@ pub(super) fn go_on(draft: &mut Draft<'_, '_>) {
     let due = draft.at() + draft.fleet().policy.ack_wait();
     draft.p.verified = false;
     draft.p.repairs = 0;
+    draft.p.starved = None;
     // A look from before the rest says nothing about now; nobody waits for it any more.
     draft.p.looking = None;
     if let Some(incident) = &mut draft.p.incident {

@@ -31,6 +31,17 @@ enum Slot {
     Sample(usize),
 }
 
+impl Slot {
+    /// Whether it is a look at files; a sample takes neither them nor what work takes.
+    fn is_look(&self) -> Option<bool> {
+        match self {
+            Self::ProjectLook | Self::RoleLook(_) => Some(true),
+            Self::Project | Self::Role(_) | Self::Remains(_) => Some(false),
+            Self::Sample(_) => None,
+        }
+    }
+}
+
 /// An effect has settled. One that nobody waits for any more changes nothing here; its outbox row is closed by the
 /// store all the same.
 pub(super) fn settled(
@@ -45,7 +56,8 @@ pub(super) fn settled(
         let Some(slot) = release(draft, effect) else { return };
         match result {
             Ok(fact) => {
-                draft.p.starved = None;
+                let look = slot.is_look();
+                draft.p.starved.take_if(|starved| look == Some(starved.look));
                 found(draft, &slot, fact);
             }
             Err(failure) => failed(draft, &slot, failure),
@@ -350,17 +362,18 @@ fn failed(draft: &mut Draft<'_, '_>, slot: &Slot, failure: &Failure) {
         Some(index) => draft.tell_role(index, what),
         None => draft.tell(what),
     }
+    if let Slot::RoleLook(index) = slot
+        && let Some(role) = draft.p.roles.get_mut(*index)
+    {
+        role.look_again = true;
+    }
     match slot {
+        _ if failure.kind == FailureKind::Exhausted => sight::starved(draft, failure, slot.is_look() == Some(true)),
         // A look that failed has found nothing; the next sweep looks again.
-        Slot::RoleLook(index) => {
-            if let Some(role) = draft.p.roles.get_mut(*index) {
-                role.look_again = true;
-            }
+        Slot::RoleLook(_) | Slot::ProjectLook if failure.kind == FailureKind::TimedOut => {
+            sight::starved(draft, failure, true);
         }
-        Slot::ProjectLook | Slot::Sample(_) => {}
-        Slot::Role(_) | Slot::Remains(_) | Slot::Project if failure.kind == FailureKind::Exhausted => {
-            sight::starved(draft, failure);
-        }
+        Slot::RoleLook(_) | Slot::ProjectLook | Slot::Sample(_) => {}
         Slot::Remains(index) => remains_failed(draft, *index, failure),
         Slot::Role(index) => role_effect_failed(draft, *index, failure),
         Slot::Project => project_effect_failed(draft, failure),

@@ -41,19 +41,24 @@ fn wait(draft: &mut Draft<'_, '_>, unknown: Unknown) {
     draft.step(ProjectEvent::Suspended, None);
 }
 
-/// What was ordered came to nothing because the orchestrator itself had run out of something: that is charged to
-/// nobody and tried again after a pause. If it lasts for `unknown_s`, only an operator can mend it.
-pub(super) fn starved(draft: &mut Draft<'_, '_>, failure: &Failure) {
+/// What was ordered came to nothing because the orchestrator itself had run out of something, or a look because the
+/// files did not answer: that is charged to nobody and tried again after a pause. If it lasts for `unknown_s`, only an
+/// operator can mend it.
+pub(super) fn starved(draft: &mut Draft<'_, '_>, failure: &Failure, look: bool) {
     let at = draft.at();
     let since = draft.p.starved.map_or(at, |starved| starved.since);
-    draft.p.starved = Some(Starved { since, again: at + STARVED_PAUSE });
+    draft.p.starved = Some(Starved { since, again: at + STARVED_PAUSE, look });
     let lasted = at.since(since);
     if lasted < draft.fleet().policy.unknown_max() || !draft.p.state().is_active() {
         return;
     }
     draft.p.starved = None;
     draft.p.last_failure = Some(Box::new(failure.clone()));
-    let what = format!("whether it can go on: orch itself lacks what that takes ({failure})");
+    let what = if failure.kind == FailureKind::Exhausted {
+        format!("whether it can go on: orch itself lacks what that takes ({failure})")
+    } else {
+        format!("whether its files are as they must be: they do not answer ({failure})")
+    };
     draft.tell(What::SightLost { unknown: what.clone(), lasted });
     wait(draft, Unknown { what, since, heals: false });
 }

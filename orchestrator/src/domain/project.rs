@@ -84,13 +84,16 @@ pub struct Unknown {
     pub heals: bool,
 }
 
-/// That nothing ordered for a project comes to anything, for want of the orchestrator's own resources.
+/// That what is ordered for a project comes to nothing for a reason that is not the project's: the orchestrator lacks
+/// something itself, or the files do not answer whoever looks at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Starved {
     /// Since when.
     pub since: Timestamp,
     /// Not tried again before then.
     pub again: Timestamp,
+    /// Whether it is a look that came to nothing: then work that succeeds says nothing of it, nor the other way round.
+    pub look: bool,
 }
 
 /// A run of recoveries from the first fault to the outcome.
@@ -196,7 +199,7 @@ pub struct Project {
     pub looking: Option<EffectId>,
     /// Repairs made since the resources were last found right; bounds repairing within one attempt.
     pub repairs: u32,
-    /// Whether the orchestrator lacks what its work takes; not persisted, a restart tries anew.
+    /// Whether its work comes to nothing through no fault of its own; not persisted, a restart tries anew.
     pub starved: Option<Starved>,
     /// Compare-and-set version of its row.
     pub version: i64,

@@ -208,7 +208,7 @@ pub enum What {
     BriefAcknowledged,
     /// The agent reported something of its own.
     AgentReported {
-        /// `done`, `fail`, `idle`, `needs_input`.
+        /// `done`, `fail`, `idle`, `needs_input`, `credit`.
         kind: String,
         /// Its words.
         text: Option<String>,

@@ -35,10 +35,11 @@ pub struct Core<E: Env> {
     overdue: Overdue,
 }
 
-/// Whether this is what a start found out, which no later turn finds out again. An absence that the timer noticed goes
-/// on until a turn is committed, and is told anew, longer.
+/// Whether this is what no later turn finds out again: what a start found out, and a socket that is there again. An
+/// absence that the timer noticed goes on until a turn is committed, and is told anew, longer.
 fn is_told_once(happened: &Happened) -> bool {
-    happened.source == Source::Sweep && matches!(happened.event, Event::Started | Event::Away { .. })
+    let of_a_start = matches!(happened.event, Event::Started | Event::Away { .. });
+    happened.source == Source::Sweep && of_a_start || matches!(happened.event, Event::SocketRestored { .. })
 }
 
 impl<E: Env> Core<E> {

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 /// What the list and the fleet contradict each other in. A session counts once, whatever the number of its panes.
 pub(super) fn count(fleet: &Fleet, panes: &[PaneSeen]) -> Mismatches {
     let listed: BTreeSet<&Token> = panes.iter().filter_map(|pane| pane.session_token.as_ref()).collect();
+    let alive = panes.iter().filter(|pane| !pane.dead);
+    let agents: BTreeSet<_> = alive.filter_map(|pane| Some((pane.role_token.as_ref()?, pane.pid))).collect();
     let known: BTreeSet<&Token> = fleet.projects().flat_map(Project::tokens).collect();
     let mut found = Mismatches { tmux_only: number(listed.difference(&known)), ..Mismatches::default() };
     for project in fleet.projects().filter(|project| !project.state().is_terminal()) {
@@ -25,18 +27,17 @@ pub(super) fn count(fleet: &Fleet, panes: &[PaneSeen]) -> Mismatches {
         let Some(session) = session.filter(|_| project.session_live()) else { continue };
         if !listed.contains(&session.token) {
             found.db_only += 1;
-        } else if project.roles.iter().any(|role| contradicted(role, panes)) {
+        } else if project.roles.iter().any(|role| contradicted(role, &agents)) {
             found.status_conflict += 1;
         }
     }
     found
 }
 
-/// Whether a role that lives by the database has no living pane with its process.
-fn contradicted(role: &Role, panes: &[PaneSeen]) -> bool {
+/// Whether a role that lives by the database has no living pane with its process among `agents`, (token, pid).
+fn contradicted(role: &Role, agents: &BTreeSet<(&Token, u32)>) -> bool {
     let (Some(process), Some(token)) = (role.process, role.token.as_ref()) else { return false };
-    let sound = |pane: &PaneSeen| pane.role_token.as_ref() == Some(token) && !pane.dead && pane.pid == process.pid;
-    role.state().is_live() && !panes.iter().any(sound)
+    role.state().is_live() && !agents.contains(&(token, process.pid))
 }
 
 fn number<T>(of: impl Iterator<Item = T>) -> u64 {

@@ -66,7 +66,7 @@ pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
         Box::new(slots::Seats::under(policy.clone())),
         Box::new(turns::Turns::under(policy.clone())),
         Box::<answered::Answered>::default(),
-        Box::<noticed::Noticed>::default(),
+        Box::new(noticed::Noticed::under(policy.clone())),
         Box::new(founded::Founded::new(fault_free)),
         Box::<named::Named>::default(),
         Box::<masked::Masked>::default(),

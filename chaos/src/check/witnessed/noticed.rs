@@ -2,11 +2,16 @@
 //!
 //! Time counts only while an orchestrator runs whose tmux answers and whose store takes writes: nothing can be
 //! committed within a bound by a process that is dead. It starts anew with the latest hindrance.
+//!
+//! A brief that is lost shows by nothing but the acknowledgement that does not come: it is noticed when it is handed
+//! over again or the project is taken out of its briefing, and has the time for an acknowledgement beside that of a
+//! sweep.
 
 use super::attention::Attention;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
+use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::state::ProjectState;
 use orchestrator::domain::time::{Span, Timestamp};
@@ -25,6 +30,10 @@ pub(super) struct Noticed {
     deaths: BTreeMap<ProcessId, Timestamp>,
     unfit: BTreeMap<(ProjectId, RoleName), Timestamp>,
     watched: BTreeSet<ProjectId>,
+    briefing: BTreeSet<ProjectId>,
+    /// Since when agents that are being briefed have had no brief, although it was handed over.
+    unread: BTreeMap<(ProjectId, RoleName), Timestamp>,
+    policy: Policy,
     stopped: Option<Timestamp>,
     /// Whether it has been told, and not taken back, that tmux cannot be asked.
     lost: bool,
@@ -33,6 +42,11 @@ pub(super) struct Noticed {
 }
 
 impl Noticed {
+    /// Under the policy of the installation.
+    pub(super) fn under(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     /// Everything open that should have been noticed by now.
     fn expire(&mut self, at: Timestamp) {
         self.latest = at;
@@ -58,6 +72,42 @@ impl Noticed {
                 "the ground of {role} of project {project} was spoiled at {since} ms, and nothing told of it"
             ));
         }
+        self.unasked(at);
+    }
+
+    /// Briefs that were lost, and nobody has asked after them.
+    fn unasked(&mut self, at: Timestamp) {
+        let bound = Span(self.policy.ack_wait().0.saturating_add(BY_SWEEP.0));
+        let late = |since: &Timestamp| self.attention.counted(*since, at) > bound;
+        let late: Vec<_> = self.unread.iter().filter(|(_, at)| late(at)).map(|(whose, _)| whose.clone()).collect();
+        for whose in late {
+            let since = self.unread.remove(&whose).unwrap_or_default().as_millis();
+            let (project, role) = whose;
+            self.tally.violate(format!(
+                "the brief of {role} of project {project} was lost at {since} ms, and nobody asked after it"
+            ));
+        }
+    }
+
+    /// An entry of a project in its briefing, as far as it is about briefs.
+    fn briefed(&mut self, project: ProjectId, entry: &Entry) {
+        let what = &entry.signal.what;
+        if let What::ProjectMoved { to, .. } = what {
+            if *to == ProjectState::Briefing {
+                self.briefing.insert(project);
+            } else {
+                self.briefing.remove(&project);
+                self.unread.retain(|(whose, _), _| *whose != project);
+            }
+            return;
+        }
+        // Who asks for a person is not asked; whoever is dead is missed for that.
+        let ends = matches!(what, What::BriefAcknowledged | What::AgentDied { .. })
+            || matches!(what, What::EffectIntended { effect, .. } if effect == "hand_brief")
+            || matches!(what, What::AgentReported { kind, .. } if kind == "needs_input");
+        if ends && let Some(role) = entry.signal.agent_role.clone() {
+            self.tally.held(u64::from(self.unread.remove(&(project, role)).is_some()));
+        }
     }
 
     /// A server that answers nothing, while somebody asks who can write that down.
@@ -82,7 +132,7 @@ impl Checker for Noticed {
     }
 
     fn title(&self) -> &'static str {
-        "every death, spoiled resource and hung server is told of in time"
+        "every death, spoiled resource and hung server is told of in time, every lost brief is asked after"
     }
 
     fn witness(&mut self, told: &Witnessed) {
@@ -106,6 +156,12 @@ impl Checker for Noticed {
             }
         } else if let Fact::Fit { project, role } = &told.fact {
             self.unfit.remove(&(*project, role.clone()));
+        } else if let Fact::BriefLost { incarnation } = &told.fact {
+            if self.briefing.contains(&incarnation.project) {
+                self.unread.insert((incarnation.project, incarnation.role.clone()), at);
+            }
+        } else if let Fact::Acknowledged { incarnation } = &told.fact {
+            self.unread.remove(&(incarnation.project, incarnation.role.clone()));
         } else if told.fact == Fact::Rebooted {
             self.stopped = None;
             self.attention.unhinder("tmux", at);
@@ -123,8 +179,12 @@ impl Checker for Noticed {
             (self.stopped, self.lost) = (None, true);
         } else if matches!(what, What::TmuxAnswered { .. }) {
             self.lost = false;
+        } else if matches!(what, What::OrchestratorAway { .. }) {
+            // Nobody looked: every acknowledgement has its whole time again.
+            self.unread.values_mut().for_each(|since| *since = entry.at);
         }
         let Some(project) = entry.signal.project_id else { return };
+        self.briefed(project, entry);
         if let What::AgentStarted { process } | What::AgentAdopted { process } = what {
             self.known.insert(*process, project);
         } else if let What::AgentDied { process, .. } = what {
@@ -158,9 +218,10 @@ impl Checker for Noticed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::past::Past;
+    use super::super::past::{Past, whose};
     use super::*;
     use crate::check::Is;
+    use orchestrator::domain::id::EffectId;
 
     fn dead() -> Past {
         Past::new().running().born(1, 1, 7).started(7).at(100).gone(1, 1, 7)
@@ -188,6 +249,35 @@ mod tests {
         assert_eq!(spoiled().at(70).is(Noticed::default()), Is::Fail);
         let masked = Past::new().running().moved(ProjectState::Running, ProjectState::Recovering).at(50).unfit();
         assert_eq!(masked.at(70).is(Noticed::default()), Is::Pass, "D4: masked, not missed");
+    }
+
+    fn lost() -> Past {
+        let past = Past::new().moved(ProjectState::Launching, ProjectState::Briefing).at(50);
+        past.fact(Fact::BriefLost { incarnation: whose(1, 1) })
+    }
+
+    #[test]
+    fn a_lost_brief_is_asked_after() {
+        let again = || What::EffectIntended { effect_id: EffectId(9), effect: "hand_brief".to_owned() };
+        let is = |past: Past| past.at(200).is(Noticed::default());
+        assert_eq!(is(lost().at(80).tell(again())), Is::Pass);
+        assert_eq!(is(lost().at(89).tell(again())), Is::Fail, "too late");
+        assert_eq!(is(lost()), Is::Fail, "never");
+        let other = What::EffectIntended { effect_id: EffectId(9), effect: "nudge".to_owned() };
+        assert_eq!(is(lost().at(80).tell(other)), Is::Fail, "that is no brief");
+        assert_eq!(is(lost().at(80).tell(again()).fact(Fact::BriefLost { incarnation: whose(1, 1) })), Is::Fail);
+        let given_up = lost().at(80).moved(ProjectState::Briefing, ProjectState::Recovering);
+        assert_eq!(is(given_up), Is::Pass, "nobody is briefed any more");
+        assert_eq!(is(lost().at(80).tell(What::BriefAcknowledged)), Is::Pass, "an earlier one had come");
+        let patient = Noticed::under(Policy { ack_s: 300, ..Policy::default() });
+        assert_eq!(lost().at(200).is(patient), Is::Pass, "as the installation has it");
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_not_held_against_an_acknowledgement() {
+        let away = || lost().at(70).fleet(What::OrchestratorAway { away: Span::from_secs(20) });
+        assert_eq!(away().at(100).is(Noticed::default()), Is::Pass);
+        assert_eq!(away().at(109).is(Noticed::default()), Is::Fail);
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Checker for Resting {
             | Fact::Done { incarnation }
             | Fact::GaveUp { incarnation }
             | Fact::Acknowledged { incarnation }
+            | Fact::BriefLost { incarnation }
             | Fact::Hangs { incarnation } => Some(incarnation.project),
             Fact::Unfit { project, .. } | Fact::Fit { project, .. } | Fact::ChildGone { project, .. } => Some(*project),
             Fact::Ranked { project, .. } | Fact::Spent { project, .. } => Some(*project),

@@ -23,7 +23,9 @@ struct Followed {
     /// Whether its breaker is open: whatever it came to rest for, it waits for its probe.
     contained: bool,
     last: &'static str,
-    /// Until when an agent said that it has no credit.
+    /// For how long an agent wrote at the most that it has no credit.
+    wait: Option<Span>,
+    /// Until when the project may rest for that: the time runs from when the word is read.
     spent: Option<Timestamp>,
     agents: BTreeMap<RoleName, (ProcessId, Incarnation, Doing)>,
     roles: usize,
@@ -108,9 +110,9 @@ impl Checker for Settled {
             followed.state.get_or_insert(ProjectState::Queued);
         } else if told.fact == Fact::Healed {
             self.healed = Some(told.at);
-        } else if let Fact::Spent { project, until } = told.fact {
+        } else if let Fact::Spent { project, wait } = told.fact {
             let followed = self.projects.entry(project).or_default();
-            followed.spent = followed.spent.max(Some(until));
+            followed.wait = followed.wait.max(Some(wait));
         } else if let Fact::AgentBorn { incarnation, process } = &told.fact {
             let followed = self.projects.entry(incarnation.project).or_default();
             followed.agents.insert(incarnation.role.clone(), (*process, incarnation.clone(), Doing::Works));
@@ -141,6 +143,11 @@ impl Checker for Settled {
         followed.last = orchestrator::telemetry::text::name(&entry.signal.what);
         if let What::BreakerMoved { to, .. } = entry.signal.what {
             followed.contained = to == BreakerState::Open;
+        }
+        if let What::AgentReported { kind, .. } = &entry.signal.what
+            && kind == "credit"
+        {
+            followed.spent = followed.wait.map(|wait| entry.at + wait);
         }
         if let What::ProjectMoved { to, reason, .. } = entry.signal.what {
             (followed.state, followed.reason, followed.since) = (Some(to), reason, entry.at);
@@ -189,20 +196,22 @@ mod tests {
 
     #[test]
     fn a_rest_for_credit_has_an_end_and_a_queue_its_turns() {
-        let rests = |until: u64| {
+        let written = |seconds: u64| {
             let past = Past::new().running().fact(Fact::Healed);
-            past.fact(Fact::Spent { project: ProjectId(1), until: Timestamp(until * 1_000_000) }).tell(
-                What::ProjectMoved {
-                    from: ProjectState::Running,
-                    to: ProjectState::Suspended,
-                    cause: None,
-                    reason: Some(SuspendReason::Credit),
-                    after: Span(0),
-                },
-            )
+            past.fact(Fact::Spent { project: ProjectId(1), wait: Span::from_secs(seconds) })
         };
-        assert_eq!(is(&rests(800).at(900)), Is::Pass);
-        assert_eq!(is(&rests(100).at(900)), Is::Fail, "there is credit since long");
+        let read = |past: Past| {
+            past.tell(What::AgentReported { kind: "credit".to_owned(), text: None }).tell(What::ProjectMoved {
+                from: ProjectState::Running,
+                to: ProjectState::Suspended,
+                cause: None,
+                reason: Some(SuspendReason::Credit),
+                after: Span(0),
+            })
+        };
+        assert_eq!(is(&read(written(800)).at(900)), Is::Pass);
+        assert_eq!(is(&read(written(100)).at(900)), Is::Fail, "there is credit since long");
+        assert_eq!(is(&read(written(600).at(800)).at(1_500)), Is::Pass, "its time runs from when it was read");
         let second = || Fact::Accepted { project: ProjectId(2), roles: vec![RoleName("role-0".to_owned())] };
         let works = || Past::new().running().born(1, 1, 7).fact(Fact::Healed);
         let queued = || works().fact(second()).told(|story| story.enqueued(2));

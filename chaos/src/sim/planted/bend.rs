@@ -66,6 +66,11 @@ pub trait Bend {
         false
     }
 
+    /// Whether an injector that had nothing to break says that it broke it. A bug of the harness.
+    fn boasts(&self) -> bool {
+        false
+    }
+
     /// The clock, as the core reads it.
     fn now(&mut self, _: &mut Now) {}
 
@@ -85,6 +90,11 @@ pub trait Bend {
     /// What a turn is about.
     fn turned(&mut self, _: &World, _: Turn, happened: Vec<Happened>) -> Vec<Happened> {
         happened
+    }
+
+    /// Whether the core reads its database anew before this turn, since a bug has changed it behind the core's back.
+    fn rereads(&mut self) -> bool {
+        false
     }
 
     /// What is witnessed, as the checkers get it.

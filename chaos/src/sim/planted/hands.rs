@@ -185,6 +185,44 @@ impl Bend for Sql {
     }
 }
 
+/// A breaker that ages its attempts by the wall clock: each step of the clock makes every one of them older or younger
+/// by as much.
+#[derive(Default)]
+pub(super) struct AgesByWall {
+    door: Option<Connection>,
+    ahead: Option<i64>,
+    stepped: bool,
+}
+
+impl AgesByWall {
+    fn step(&self, by_us: i64) -> rusqlite::Result<()> {
+        let Some(door) = &self.door else { return Ok(()) };
+        door.execute(include_str!("sql/breaker_by_the_wall_clock.sql"), [by_us]).map(drop)
+    }
+}
+
+impl Bend for AgesByWall {
+    fn starts(&mut self, door: Connection) -> rusqlite::Result<()> {
+        self.door = Some(door);
+        Ok(())
+    }
+
+    fn turned(&mut self, world: &World, turn: Turn, happened: Vec<Happened>) -> Vec<Happened> {
+        let ahead = world.kernel.wall(world.at) - turn.at.0.cast_signed();
+        let by_us = ahead - self.ahead.unwrap_or(ahead);
+        // A database that is locked just now takes the step at a later turn.
+        if by_us == 0 || self.step(by_us).is_ok() {
+            self.ahead = Some(ahead);
+            self.stepped = by_us != 0;
+        }
+        happened
+    }
+
+    fn rereads(&mut self) -> bool {
+        std::mem::take(&mut self.stepped)
+    }
+}
+
 /// Another policy than the one the checkers know.
 pub(super) struct Lax(pub(super) fn(&mut orchestrator::domain::limits::Policy));
 

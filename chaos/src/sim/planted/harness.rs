@@ -1,14 +1,18 @@
 //! Bugs of the harness itself, and what keeps them from turning a run that shows nothing into a pass.
 
-use super::matrix::{EXACTLY, Names, free, least, play_with};
+use super::matrix::{EXACTLY, Names, calm, free, least, play_bent, play_with};
+use super::{Bend, BendRef};
 use crate::check::{Checker, Evidence, Is, Tally, Verdict, witnessed};
 use crate::fault::Kind;
+use crate::schedule::{Params, Planned};
 use crate::sim::Outcome;
 use crate::sim::campaign::{Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
 use crate::sim::cover::Sometimes;
 use orchestrator::domain::signal::Entry;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// What became of a bug of the harness.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -29,6 +33,8 @@ type Proof = fn() -> Result<String, String>;
 /// Name, what it does, by which rule it is caught, and the proof.
 const HARNESS: &[(&str, &str, &str, Proof)] = &[
     ("injector_does_nothing", "faults are tried and nothing happens", "M1", idle_injector),
+    ("injector_fails", "faults that cannot be done, each with its reason", "M3", failing_injector),
+    ("injector_boasts", "a fault that could not be done is called done", "M3", boasting_injector),
     ("checker_always_passes", "a checker that finds nothing wrong, ever", "kill matrix", blind_checker),
     ("checker_panics", "a checker that breaks while it looks", "M4", broken_checker),
     ("moment_never_comes", "a generator that never reaches the rare moments", "M2", idle_generator),
@@ -62,6 +68,42 @@ fn idle_injector() -> Result<String, String> {
     match found.is {
         Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err("three faults without effect were no reason for doubt".to_owned()),
+    }
+}
+
+/// A session is to be killed before there is one, and nothing else is tried.
+fn killed_too_early(bend: Option<BendRef>) -> Outcome {
+    let kind = Kind::SessionKill;
+    let mut schedule = calm();
+    let params = Params::default();
+    schedule.faults = vec![Planned { id: 1, at_ms: 4, on_event: None, kind, project: 0, role: None, params }];
+    play_bent(schedule, bend)
+}
+
+fn failing_injector() -> Result<String, String> {
+    unproved(killed_too_early(None), "there is no session")
+}
+
+fn boasting_injector() -> Result<String, String> {
+    unproved(killed_too_early(Some(Rc::new(RefCell::new(Boasts)))), "nothing of it was witnessed")
+}
+
+/// A fault that failed with these words is no effect, and a run of nothing else is inconclusive.
+fn unproved(outcome: Outcome, why: &str) -> Result<String, String> {
+    let probes: Vec<_> = outcome.injections.iter().map(|tried| tried.probe.clone()).collect();
+    let said = matches!(probes.as_slice(), [Err(text)] if text.contains(why));
+    let found = verdict(outcome, &Owed::default());
+    match (said, found.is) {
+        (true, Is::Unknown) => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
+        _ => Err(format!("its probe says {probes:?}, the verdict is {:?}", found.is)),
+    }
+}
+
+struct Boasts;
+
+impl Bend for Boasts {
+    fn boasts(&self) -> bool {
+        true
     }
 }
 

@@ -125,10 +125,7 @@ fn play(schedule: &Schedule, bend: Option<BendRef>) -> (Outcome, u64) {
     let hash = Rc::new(Cell::new(0xcbf2_9ce4_8422_2325));
     let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
     checkers.push(Box::new(Fingerprint { hash: Rc::clone(&hash) }));
-    let outcome = match Sim::bent(plan(schedule.clone()), bend) {
-        Ok(sim) => sim.play(checkers),
-        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
-    };
+    let outcome = played(schedule.clone(), bend, checkers);
     (outcome, hash.get())
 }
 
@@ -307,18 +304,58 @@ pub(super) fn play_with(
 ) -> Outcome {
     let schedule = schedule(bug, seed);
     let checkers = change(witnessed::under(schedule.is_calm(), schedule.policy()));
-    match Sim::bent(plan(schedule.clone()), Some((bug.plant)(&schedule))) {
+    let bend = (bug.plant)(&schedule);
+    played(schedule, Some(bend), checkers)
+}
+
+/// One play of that schedule, under every checker.
+pub(super) fn play_bent(schedule: Schedule, bend: Option<BendRef>) -> Outcome {
+    let checkers = witnessed::under(schedule.is_calm(), schedule.policy());
+    played(schedule, bend, checkers)
+}
+
+fn played(schedule: Schedule, bend: Option<BendRef>, checkers: Vec<Box<dyn Checker>>) -> Outcome {
+    match Sim::bent(plan(schedule), bend) {
         Ok(sim) => sim.play(checkers),
         Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
     }
 }
 
-/// One play without any bug, under these checkers.
-pub(super) fn free(checkers: Vec<Box<dyn Checker>>) -> Outcome {
+/// Ten minutes of one project without any fault.
+pub(super) fn calm() -> Schedule {
     let request =
         Request { seed: Seed(0), duration_ms: Some(600_000), projects: Some(1), roles: Some(1), kinds: Vec::new() };
-    match Sim::new(plan(draw::draw(&request))) {
-        Ok(sim) => sim.play(checkers),
-        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
+    draw::draw(&request)
+}
+
+/// One play without any bug, under these checkers.
+pub(super) fn free(checkers: Vec<Box<dyn Checker>>) -> Outcome {
+    played(calm(), None, checkers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(intended: &'static str) -> Kill {
+        let (others, says) = (BTreeSet::new(), String::new());
+        Kill { bug: intended, intended, seeds: Some(1), others, faults: 0, shrunk: None, lost: None, says }
+    }
+
+    /// One bug for each invariant, of which that of L3 is as given.
+    fn unneeded(l3: Kill) -> Vec<&'static str> {
+        let matrix = Matrix { kills: Vec::new(), harness: Vec::new() };
+        let rest = matrix.alone().into_keys().filter(|id| *id != "L3").map(found);
+        Matrix { kills: rest.chain([l3]).collect(), ..matrix }.unneeded()
+    }
+
+    #[test]
+    fn an_invariant_whose_every_bug_another_finds_too_is_unneeded() {
+        assert_eq!(unneeded(found("L3")), Vec::<&str>::new());
+        let with = |id| Kill { others: BTreeSet::from([id]), ..found("L3") };
+        assert_eq!(unneeded(with(AUDIT)), Vec::<&str>::new(), "the audit is no invariant beside the others");
+        assert_eq!(unneeded(with("L1")), ["L3"], "L1 finds it too");
+        assert_eq!(unneeded(Kill { seeds: None, ..found("L3") }), ["L3"], "nobody finds it");
+        assert_eq!(unneeded(found("L1")), ["L3"], "it was made for another");
     }
 }

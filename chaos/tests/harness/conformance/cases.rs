@@ -44,7 +44,7 @@ pub(crate) const CASES: &[Case] = &[
         let session = play.order(None, play.session());
         play.end_of(session).expect("a session");
         play.comes_to("the launcher refuses", "session of ours: a1 dead, b1 alive");
-        play.does("collect", Some("a"), play.collect("a"));
+        play.collects("collect", "a");
     }),
     ("end_session", |play| {
         play.up();

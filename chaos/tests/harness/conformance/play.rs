@@ -170,6 +170,22 @@ impl<'a> Play<'a> {
         self.line(step, listed);
     }
 
+    /// Looks at what is left of an agent until its process is gone, or it can be said that it will not be: tmux shows a
+    /// pane dead once its terminal is closed, which an ending process does before it has ended.
+    pub(crate) fn collects(&mut self, step: &str, role: &str) {
+        let mut told = "no answer".to_owned();
+        for _ in 0..40 {
+            let effect = self.order(Some(role), self.collect(role));
+            let settled = self.end_of(effect);
+            told = shape::result(&settled);
+            if !matches!(&settled, Ok(Fact::Collected(remains)) if remains.alive) {
+                break;
+            }
+            self.listen(Span(100_000));
+        }
+        self.line(step, told);
+    }
+
     /// Writes down what agents have reported: waits for one report.
     pub(crate) fn reports(&mut self, step: &str) {
         for _ in 0..100 {

@@ -17,6 +17,9 @@ use std::rc::Rc;
 const SPENDS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::AgentDieInStart];
 /// The same with restarts in between.
 const SPENDS_AND_RESTARTS: &[Kind] = &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::OrchKill];
+/// The same with steps of the wall clock in between.
+const SPENDS_AND_STEPS: &[Kind] =
+    &[Kind::AgentExitInstant, Kind::BriefAlwaysFails, Kind::ClockStepForward, Kind::ClockStepBack];
 /// What kills one agent or session.
 const KILLS: &[Kind] = &[Kind::SessionKill, Kind::PaneKill, Kind::AgentExitSilent, Kind::PaneHusk];
 /// What makes git fail.

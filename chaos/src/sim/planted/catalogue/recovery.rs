@@ -1,9 +1,9 @@
 //! Bugs in how a project is recovered: one incarnation at a time, within a budget that outlives the process.
 
-use super::{HALF_HOUR, INCIDENT, REFERENCE, SPENDS, SPENDS_AND_RESTARTS, shared};
+use super::{HALF_HOUR, INCIDENT, REFERENCE, SPENDS, SPENDS_AND_RESTARTS, SPENDS_AND_STEPS, shared};
 use crate::fault::Kind;
 use crate::sim::planted::Bug;
-use crate::sim::planted::hands::{Doubles, Lax, NoFence, NoLock, NoProof, Sql};
+use crate::sim::planted::hands::{AgesByWall, Doubles, Lax, NoFence, NoLock, NoProof, Sql};
 use crate::sim::planted::tales::{self, Tells};
 
 /// In the order of the invariants.
@@ -88,6 +88,14 @@ pub(super) const BUGS: &[Bug] = &[
         kinds: SPENDS,
         plant: |_| shared(Lax(|policy| policy.breaker_window_s /= 4)),
         ..HALF_HOUR
+    },
+    Bug {
+        name: "breaker_by_the_wall_clock",
+        what: "the breaker ages its attempts by the wall clock: a step of it forgives them",
+        intended: "S7",
+        kinds: SPENDS_AND_STEPS,
+        plant: |_| shared(AgesByWall::default()),
+        ..INCIDENT
     },
     Bug {
         name: "breaker_in_memory_only",

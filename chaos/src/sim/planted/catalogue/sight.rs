@@ -2,6 +2,7 @@
 
 use super::{HALF_HOUR, INCIDENT, KILLS, REFERENCE, shared};
 use crate::fault::Kind;
+use crate::sim::planted::hands::Lax;
 use crate::sim::planted::senses::{AllForOne, Assumes, CopiesBack, Deaf, Invents, Peeks, Polls, Prefix, Warns};
 use crate::sim::planted::tales::{self, Alters, Tells};
 use crate::sim::planted::{Bug, From};
@@ -67,6 +68,14 @@ pub(super) const BUGS: &[Bug] = &[
         kinds: &[Kind::ClaudeMdDelete],
         plant: |_| shared(CopiesBack::default()),
         ..INCIDENT
+    },
+    Bug {
+        name: "lost_brief_unnoticed",
+        what: "a brief is handed over once, and nobody asks whether it came",
+        intended: "D1",
+        kinds: &[Kind::EnterLost, Kind::BriefAlwaysFails],
+        plant: |_| shared(Lax(|policy| policy.ack_s = 86_400)),
+        ..HALF_HOUR
     },
     Bug {
         name: "alarm_without_fault",
