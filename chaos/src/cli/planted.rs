@@ -4,6 +4,8 @@ use super::exit::Exit;
 use super::output::{error, note, result};
 use crate::sim::planted::{self, Bug, Kill, Matrix, SEEDS_MAX};
 use clap::Args;
+use std::panic;
+use std::sync::Arc;
 
 /// Which bugs, and how they are shown.
 #[derive(Debug, Args)]
@@ -38,11 +40,9 @@ pub(super) fn planted(args: &PlantedArgs) -> Exit {
         result(planted::all().map(line).collect::<String>().trim_end());
         return Exit::Pass;
     }
-    // One of the harness's own bugs is a checker that panics: that is caught and judged, and its words help nobody here.
-    std::panic::set_hook(Box::new(|_| {}));
     let wanted = planted::all().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
     let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds, !args.no_shrink)).collect();
-    let harness = if args.bug.is_none() { planted::harness() } else { Vec::new() };
+    let harness = if args.bug.is_none() { without(PANIC, planted::harness) } else { Vec::new() };
     let matrix = Matrix { kills, harness };
     if args.json {
         match serde_json::to_string_pretty(&matrix) {
@@ -65,9 +65,53 @@ pub(super) fn planted(args: &PlantedArgs) -> Exit {
     if red.is_empty() { Exit::Pass } else { Exit::Violated }
 }
 
+/// One of the harness's own bugs is a checker that panics with these words: that is caught and judged, and they help
+/// nobody here.
+const PANIC: &str = "on purpose";
+
+/// Does it without telling of panics with these words; every other one is told.
+fn without<Done>(words: &'static str, work: impl FnOnce() -> Done) -> Done {
+    let loud = Arc::new(panic::take_hook());
+    let told = Arc::clone(&loud);
+    panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str() != Some(words) {
+            told(panic);
+        }
+    }));
+    let done = work();
+    panic::set_hook(Box::new(move |panic| loud(panic)));
+    done
+}
+
 fn told(kill: &Kill) -> String {
     let Some(seeds) = kill.seeds else { return format!("{} is not killed by {}", kill.bug, kill.intended) };
     let takes = kill.shrunk.map_or_else(String::new, |least| format!(", {} of them needed", least.faults));
     let (bug, by, faults, says) = (kill.bug, kill.intended, kill.faults, &kill.says);
     format!("{bug} is killed by {by} with seed {} ({faults} faults{takes}): {says}", seeds - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn only_the_panic_on_purpose_is_silent_and_only_there() {
+        let (own, heard) = (std::thread::current().id(), Arc::new(AtomicU32::new(0)));
+        let (before, counter) = (panic::take_hook(), Arc::clone(&heard));
+        panic::set_hook(Box::new(move |panic| {
+            // Other tests panic on purpose as well, meanwhile.
+            if std::thread::current().id() == own {
+                counter.fetch_add(1, Ordering::Relaxed);
+            } else {
+                before(panic);
+            }
+        }));
+        let after = |text: &'static str| {
+            drop(panic::catch_unwind(|| panic::panic_any(text)));
+            heard.load(Ordering::Relaxed)
+        };
+        let inside = without(PANIC, || (after(PANIC), after("a bug")));
+        assert_eq!((inside, after(PANIC)), ((0, 1), 2));
+    }
 }

@@ -2,14 +2,16 @@
 
 use super::exit::Exit;
 use super::output::{note, result};
-use crate::check::{Checker, Is};
-use crate::report::Teller;
+use super::sim::{Shown, alone, reported, run_id};
+use crate::check::Is;
+use crate::report::{Wall, campaign_report};
 use crate::schedule::Schedule;
 use crate::sim::Outcome;
-use crate::sim::campaign::{Played, Totals};
+use crate::sim::campaign::{Campaign, Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
-use crate::sim::replay::{How, Planted, play};
+use crate::sim::replay::Planted;
 use clap::ValueEnum;
+use std::time::Instant;
 
 /// Bugs that can be planted.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -45,14 +47,12 @@ pub(super) fn measures(schedule: &Schedule) -> String {
     format!("{faults} fault{}, {projects} project{many} of {roles} role{more}, {seconds} s", plural(faults))
 }
 
-/// Who looks on at a run that is to be told line by line.
-pub(super) fn onlookers(schedule: &Schedule, events: bool) -> Vec<Box<dyn Checker>> {
-    let teller = || Box::new(Teller::new(schedule, result)) as Box<dyn Checker>;
-    events.then(teller).into_iter().collect()
-}
-
-/// Plays it in the simulator under every checker, and tells what they say.
-pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, events: bool) -> Exit {
+/// Plays it in the simulator under every checker, and tells what they say; as a report, if one is asked for.
+pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, shown: Shown<'_>) -> Exit {
+    let planted = planted.map(PlantArg::planted);
+    if shown.json || shown.out.is_some() {
+        return report(schedule, planted, shown);
+    }
     result(&format!("seed {}: {}", schedule.seed, measures(schedule)));
     if let Some(story) = &schedule.story {
         result(story);
@@ -60,9 +60,31 @@ pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, events: boo
     if let (Some(violates), Some(expected)) = (&schedule.violates, &schedule.expected) {
         result(&format!("it was kept for {violates}: {expected}"));
     }
-    let onlookers = onlookers(schedule, events);
-    let came = play(schedule, How { planted: planted.map(PlantArg::planted), onlookers, ..How::default() });
-    told(schedule, Played { seed: schedule.seed.0, came })
+    let (_, played) = alone(schedule, planted, shown, "");
+    told(schedule, played)
+}
+
+/// The report of a campaign of one seed that was not drawn: nothing is owed by it.
+fn report(schedule: &Schedule, planted: Option<Planted>, shown: Shown<'_>) -> Exit {
+    let (began, now) = (Instant::now(), jiff::Timestamp::now());
+    let seed = schedule.seed.0;
+    let id = run_id(now, seed);
+    let (only, played) = alone(schedule, planted, shown, &id);
+    let mut totals = Totals::default();
+    totals.add(&played);
+    let campaign = Campaign {
+        seeds: seed..seed.saturating_add(1),
+        duration_ms: Some(schedule.duration_ms),
+        projects: Some(schedule.projects),
+        roles: Some(schedule.roles),
+        kinds: schedule.kinds().into_iter().collect(),
+        named: false,
+        threads: 1,
+        fingerprint: false,
+    };
+    let span = (now.to_string(), jiff::Timestamp::now().to_string());
+    let wall = Wall { id, span, took: began.elapsed(), aborted: false };
+    reported(campaign_report(&campaign, &totals, &wall), None, Some(&only), shown)
 }
 
 /// Says why it is no pass, line by line.

@@ -25,6 +25,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const LIVE_MS: u64 = 30_000;
 /// Why a live run refuses `--events`.
 const EVENTS_OF_SIM: &str = "--events is of simulated runs; a live run leaves events.ndjson in its report's folder";
+/// Why a simulated run refuses `--keep`.
+const KEEP_OF_LIVE: &str = "--keep is of live runs: a simulated one has no files";
 /// Where reports go unless told otherwise.
 pub(super) const REPORTS: &str = "chaos-report";
 
@@ -46,7 +48,7 @@ pub(super) struct RunArgs {
     /// What the run is a function of [default: random]
     #[arg(long, value_name = "N")]
     seed: Option<Seed>,
-    /// How long to play, such as 30s or 2m [default: 30s; simulated 30m, in virtual time]
+    /// How long to play, such as 30s or 2m [default: 30s; simulated 30m of virtual time, one seed in 60 3h]
     #[arg(long, value_name = "TIME", value_parser = value::duration_ms)]
     duration: Option<u64>,
     /// How many projects [default: 5; simulated 1 to 6, drawn]
@@ -70,7 +72,7 @@ pub(super) struct RunArgs {
 /// How to play it.
 #[derive(Debug, Args)]
 pub(super) struct PlayArgs {
-    /// The folder of the report [default: chaos-report/RUN-ID]; a file STOP in it ends the run
+    /// The folder of the report [default: chaos-report/RUN-ID; simulated none]; a file STOP in it ends the run
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the report as JSON instead of the summary
@@ -108,10 +110,8 @@ pub(super) struct ReplayArgs {
 }
 
 impl PlayArgs {
-    /// An option that was given and has a meaning in live mode only.
-    fn only_live(&self) -> Option<&'static str> {
-        let given = [(self.out.is_some(), "--out"), (self.json, "--json"), (self.keep, "--keep")];
-        given.into_iter().find_map(|(given, name)| given.then_some(name))
+    fn shown(&self) -> sim::Shown<'_> {
+        sim::Shown { out: self.out.as_deref(), json: self.json, events: self.events }
     }
 }
 
@@ -127,7 +127,7 @@ impl OrchArg {
 pub(super) fn run(args: &RunArgs) -> Exit {
     match args.mode {
         ModeArg::Live => live(args),
-        ModeArg::Sim if args.play.keep => failed(Exit::Usage, "--keep is of --mode live: a simulated run has no files"),
+        ModeArg::Sim if args.play.keep => failed(Exit::Usage, KEEP_OF_LIVE),
         ModeArg::Sim if args.faults.iter().any(|(_, weight)| *weight != 1) => {
             failed(Exit::Usage, "a weight is of --mode live: each simulated seed draws its own")
         }
@@ -143,9 +143,7 @@ fn asked(args: &RunArgs) -> sim::Asked<'_> {
         projects: args.projects,
         roles: args.roles,
         faults: &args.faults,
-        out: args.play.out.as_deref(),
-        json: args.play.json,
-        events: args.play.events,
+        shown: args.play.shown(),
         sim: &args.sim,
     }
 }
@@ -191,10 +189,8 @@ fn live(args: &RunArgs) -> Exit {
 /// `orch-chaos replay`.
 pub(super) fn replay(args: &ReplayArgs) -> Exit {
     match read_schedule(&args.from) {
-        Ok(schedule) if schedule.mode == Mode::Sim => match args.play.only_live() {
-            Some(live) => failed(Exit::Usage, &format!("{live} is for live runs; this schedule is simulated")),
-            None => replay::replay(&schedule, args.plant, args.play.events),
-        },
+        Ok(schedule) if schedule.mode == Mode::Sim && args.play.keep => failed(Exit::Usage, KEEP_OF_LIVE),
+        Ok(schedule) if schedule.mode == Mode::Sim => replay::replay(&schedule, args.plant, args.play.shown()),
         Ok(_) if args.play.events => failed(Exit::Usage, EVENTS_OF_SIM),
         Ok(_) if args.plant.is_some() => failed(Exit::Usage, "bugs are planted in simulated runs only"),
         Ok(schedule) => play(schedule, &args.play),

@@ -2,16 +2,19 @@
 
 use super::exit::Exit;
 use super::output::{error, note, result, style};
-use super::replay::onlookers;
 use super::run::{failed, listen};
+use crate::check::Checker;
 use crate::fault::Kind;
-use crate::live::{Finished, STOP_FILE, Stop};
-use crate::report::{self, Beside, Keeper, Kept, Report, Teller, Wall, campaign_report, fault_line, render, tried};
+use crate::live::{Finished, STOP_FILE, Stop, Why};
+use crate::report::{
+    self, Beside, Keeper, Kept, Report, Teller, Wall, Zero, campaign_report, fault_line, render, tried,
+};
+use crate::schedule::Schedule;
 use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
 use crate::sim::draw;
 use crate::sim::gate_process::{self, Players};
-use crate::sim::replay::{self, How};
+use crate::sim::replay::{self, How, Planted};
 use crate::truth::Injection;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -52,10 +55,16 @@ pub(super) struct Asked<'a> {
     pub(super) projects: Option<u32>,
     pub(super) roles: Option<u32>,
     pub(super) faults: &'a [(Kind, u32)],
+    pub(super) shown: Shown<'a>,
+    pub(super) sim: &'a SimArgs,
+}
+
+/// Where and how what comes of it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
     pub(super) out: Option<&'a Path>,
     pub(super) json: bool,
     pub(super) events: bool,
-    pub(super) sim: &'a SimArgs,
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {
@@ -95,11 +104,11 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
     if let Err(why) = campaign.schedule(campaign.seeds.start).check() {
         return failed(Exit::Usage, &why.to_string());
     }
-    if asked.events && campaign.seeds.end - campaign.seeds.start > 1 {
+    if asked.shown.events && campaign.seeds.end - campaign.seeds.start > 1 {
         return failed(Exit::Usage, "--events tells one run: say which with --seed N");
     }
     if asked.sim.fingerprint {
-        return if asked.events { exactly(&campaign) } else { fingerprints(&campaign) };
+        return if asked.shown.events { exactly(&campaign) } else { fingerprints(&campaign) };
     }
     if asked.sim.check_determinism {
         return determinism(&campaign, asked);
@@ -108,18 +117,21 @@ pub(super) fn run(asked: &Asked<'_>) -> Exit {
 }
 
 /// What is left of a campaign of one seed beside its report.
-#[derive(Default)]
-struct Only {
-    kept: Kept,
+pub(super) struct Only<'a> {
+    schedule: &'a Schedule,
+    kept: Option<Kept>,
     injections: Vec<Injection>,
 }
 
 fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     let (began, now) = (Instant::now(), jiff::Timestamp::now());
     let (first, seeds) = (campaign.seeds.start, campaign.seeds.end - campaign.seeds.start);
-    let id = format!("{}-sim-{first}", now.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S"));
-    let stop = Arc::new(asked.out.map_or_else(Stop::default, |out| Stop::new(out.join(STOP_FILE))));
-    if let Err(why) = listen(&stop) {
+    let id = run_id(now, first);
+    let stop = Arc::new(asked.shown.out.map_or_else(Stop::default, |out| Stop::new(out.join(STOP_FILE))));
+    // One seed cannot be cut short and told: a signal just ends it.
+    if seeds > 1
+        && let Err(why) = listen(&stop)
+    {
         return failed(Exit::Unexpected, &why);
     }
     if seeds == 1 {
@@ -136,56 +148,80 @@ fn play(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         }
         stop.asked().is_none()
     };
-    let only = (seeds == 1).then(|| alone(campaign, asked, &id, &mut each));
+    let schedule = (seeds == 1).then(|| campaign.schedule(first));
+    let only = schedule.as_ref().map(|schedule| {
+        let (only, played) = alone(schedule, None, asked.shown, &id);
+        each(&played);
+        only
+    });
     if only.is_none() {
         campaign.play(|played| each(&played));
     }
-    let aborted = stop.asked().is_some();
+    // Whoever asked for the end when everything was played came too late.
+    let why = stop.asked().filter(|_| totals.seeds < seeds);
     let span = (now.to_string(), jiff::Timestamp::now().to_string());
-    let mut report = campaign_report(campaign, &totals, &Wall { id, span, took: began.elapsed(), aborted });
-    report.faults = only.as_ref().map_or_else(Vec::new, |only| tried(&only.injections));
-    if let Some(out) = asked.out
-        && let Err(why) = keep(out, campaign, &report, only.as_ref())
+    let wall = Wall { id, span, took: began.elapsed(), aborted: why.is_some() };
+    reported(campaign_report(campaign, &totals, &wall), why, only.as_ref(), asked.shown)
+}
+
+/// The id of a run, also the name of its report's folder.
+pub(super) fn run_id(now: jiff::Timestamp, seed: u64) -> String {
+    format!("{}-sim-{seed}", now.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S"))
+}
+
+/// Leaves a report and shows it, as asked for.
+pub(super) fn reported(mut report: Report, why: Option<Why>, only: Option<&Only<'_>>, shown: Shown<'_>) -> Exit {
+    report.faults = only.map_or_else(Vec::new, |only| tried(&only.injections));
+    if let Some(out) = shown.out
+        && let Err(why) = keep(out, &report, only)
     {
         return failed(Exit::Unexpected, &why);
     }
-    if asked.json {
+    if shown.json {
         match serde_json::to_string_pretty(&report) {
             Ok(text) => result(&text),
             Err(why) => return failed(Exit::Unexpected, &why.to_string()),
         }
         report.doubts.iter().for_each(|doubt| note(&format!("inconclusive: {doubt}")));
     } else {
-        let place = asked.out.map_or_else(String::new, |out| out.display().to_string());
+        let place = shown.out.map_or_else(String::new, |out| out.display().to_string());
         result(render(&report, &place, style()).trim_end());
     }
-    Exit::of_run(&Finished { report, why: stop.asked(), kept: None })
+    Exit::of_run(&Finished { report, why, kept: None })
 }
 
-/// Plays a campaign's one seed, told and kept as asked for.
-fn alone(campaign: &Campaign, asked: &Asked<'_>, id: &str, each: &mut impl FnMut(&Played) -> bool) -> Only {
-    let seed = campaign.seeds.start;
-    let schedule = campaign.schedule(seed);
-    let (keeper, kept) = Keeper::new(id, Seed(seed));
-    let mut looking = onlookers(&schedule, asked.events);
-    looking.push(Box::new(keeper));
-    let played = Played { seed, came: replay::play(&schedule, How { onlookers: looking, ..How::default() }) };
-    each(&played);
-    Only { kept, injections: played.came.map_or_else(|_| Vec::new(), |outcome| outcome.injections) }
+/// Plays one schedule, told as asked for; its journal is kept if there will be a folder to keep it in.
+pub(super) fn alone<'a>(
+    schedule: &'a Schedule,
+    planted: Option<Planted>,
+    shown: Shown<'_>,
+    id: &str,
+) -> (Only<'a>, Played) {
+    let mut onlookers: Vec<Box<dyn Checker>> = Vec::new();
+    if shown.events {
+        onlookers.push(Box::new(Teller::new(schedule, result)));
+    }
+    let kept = shown.out.map(|_| {
+        let (keeper, kept) = Keeper::new(id, schedule.seed);
+        onlookers.push(Box::new(keeper));
+        kept
+    });
+    let came = replay::play(schedule, How { planted, onlookers, ..How::default() });
+    let injections = came.as_ref().map_or_else(|_| Vec::new(), |outcome| outcome.injections.clone());
+    (Only { schedule, kept, injections }, Played { seed: schedule.seed.0, came })
 }
 
-fn keep(out: &Path, campaign: &Campaign, report: &Report, only: Option<&Only>) -> Result<(), String> {
-    let schedule = only.map(|_| campaign.schedule(campaign.seeds.start));
-    let events = only.zip(schedule.as_ref()).map(|(only, schedule)| {
-        let mut lines = only.kept.take();
+fn keep(out: &Path, report: &Report, only: Option<&Only<'_>>) -> Result<(), String> {
+    let events = only.and_then(|only| {
+        let mut lines = only.kept.as_ref()?.take();
         for fault in &only.injections {
-            let line = fault_line(&report.run.id, schedule, fault).to_string();
+            let line = fault_line(&report.run.id, only.schedule, fault).to_string();
             lines.extend(fault.injected_at.map(|at| (at, line)));
         }
         lines.sort_by_key(|(at, _)| *at);
-        lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+        Some(lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>())
     });
-    let beside = Beside { schedule: schedule.as_ref(), events: events.as_deref(), scraped: None };
+    let beside = Beside { schedule: only.map(|only| only.schedule), events: events.as_deref(), scraped: None };
     report::write(out, report, beside).map_err(|error| format!("{}: {error}", out.display()))
 }
 
@@ -206,7 +242,7 @@ fn tell(campaign: &Campaign, asked: &Asked<'_>, played: &Played, bad: u64) {
     }
     error(&format!("seed {}: {}", played.seed, against.join("\n  ")));
     note(&format!("  replay: {}", again(campaign, asked, played.seed)));
-    if let Some(out) = asked.out {
+    if let Some(out) = asked.shown.out {
         let place = out.join(format!("seed-{}.json", played.seed));
         match write(&place, campaign, played.seed) {
             Ok(()) => note(&format!("  schedule: {}", place.display())),
@@ -223,10 +259,7 @@ fn write(place: &PathBuf, campaign: &Campaign, seed: u64) -> Result<(), String> 
 }
 
 fn fingerprints(campaign: &Campaign) -> Exit {
-    campaign.play(|played| {
-        result(&format!("{} {:016x}", played.seed, gate_process::print_of(&played)));
-        true
-    });
+    gate_process::prints(campaign, |seed, print| result(&format!("{seed} {print:016x}")));
     Exit::Pass
 }
 
@@ -258,14 +291,17 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
     args.extend(campaign.projects.map(|projects| format!("--projects={projects}")));
     args.extend(campaign.roles.map(|roles| format!("--roles={roles}")));
     args.extend(asked.faults.iter().map(|(kind, _)| format!("--fault={kind}")));
+    args.push(format!("--threads={}", campaign.threads));
+    // Here every seed is played twice: far more than a fresh process takes for each once, however busy the machine is.
+    let within = || Duration::from_secs(60) + began.elapsed() * 5;
     let with = |more: &[String]| args.iter().chain(more).cloned().collect::<Vec<_>>();
     let seeds = format!("--seeds={}..{}", campaign.seeds.start, campaign.seeds.end);
     let players = Players {
         one: |seed| campaign.one(seed),
-        elsewhere: || gate_process::elsewhere(&with(&["--fingerprint".to_owned(), seeds])),
+        elsewhere: || gate_process::elsewhere(&with(&["--fingerprint".to_owned(), seeds]), within()),
         told: |seed: u64, fresh: bool| {
             let asked = ["--fingerprint".to_owned(), "--events".to_owned(), format!("--seed={seed}")];
-            if fresh { gate_process::said_elsewhere(&with(&asked)) } else { tale(campaign, seed) }
+            if fresh { gate_process::said_elsewhere(&with(&asked), within()) } else { tale(campaign, seed) }
         },
     };
     let differing = match gate_process::gate(campaign, players) {
@@ -286,7 +322,11 @@ fn determinism(campaign: &Campaign, asked: &Asked<'_>) -> Exit {
         "{seeds} seeds, each twice in one process and once in a fresh one with another environment, time zone and \
          folder: {} differ{} ({took:.1} s)",
         parted.len(),
-        if differing.is_empty() { format!(", fewer than {:.4} % (95 %)", 300.0 / seeds as f64) } else { String::new() },
+        if differing.is_empty() {
+            format!(", fewer than {:.4} % (95 %)", 100.0 * Zero::Among(seeds).below())
+        } else {
+            String::new()
+        },
     ));
     if differing.is_empty() { Exit::Pass } else { Exit::Nondeterminism }
 }

@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::output::{note, result};
 use super::run::{OrchArg, REPORTS, failed, listen};
 use crate::live::{STOP_FILE, Soak, SoakStep, Soaked, Stop, Why, run_soak};
-use crate::report::Percentiles;
+use crate::report::{Percentiles, Zero};
 use crate::seed::Seed;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -111,8 +111,7 @@ fn summary(soaked: &Soaked, place: &str) -> String {
     );
     for zero in &soaked.zeros {
         let bound = if zero.found.is_empty() && zero.trials > 0 {
-            // The rule of three: what never happened in N trials is rarer than 3/N, with 95 % confidence.
-            format!("< {:.3} % (3/N)", 300.0 / zero.trials as f64)
+            format!("< {:.3} % (3/N)", 100.0 * Zero::Among(zero.trials).below())
         } else {
             String::new()
         };

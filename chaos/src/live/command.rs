@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 /// What a program wrote, and how it ended.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
@@ -27,13 +27,17 @@ impl Said {
     }
 }
 
-/// Runs a program. One that has not ended at its deadline is killed, and that is an error.
+/// Runs a program in a group of its own, so that the terminal's Ctrl-C reaches the harness only, which then ends what it
+/// started. One that has not ended at its deadline is killed, and that is an error.
 pub(super) fn run(command: &mut Command, deadline: Duration) -> Result<Said, String> {
+    run_along(command.process_group(0), deadline)
+}
+
+/// The same for a program that Ctrl-C is to end along with the harness.
+pub(crate) fn run_along(command: &mut Command, deadline: Duration) -> Result<Said, String> {
     let until = Instant::now() + deadline;
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that the terminal's Ctrl-C reaches the harness only, which then ends what it started.
-    command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
     let stdout = child.stdout.take().map(drain);
     let stderr = child.stderr.take().map(drain);

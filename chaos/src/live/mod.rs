@@ -22,6 +22,7 @@ mod soak;
 mod stop;
 mod tmux;
 
+pub(crate) use command::run_along;
 pub use crash::{POINTS, Point, Row, Sweep, SweepStep, Verdict, run_sweep};
 pub use doctor::{Ground, examine};
 pub use guard::{SUBCOMMAND as GUARD, watch};

@@ -3,7 +3,8 @@
 use super::model::{
     Control, Effect, FaultLine, Figures, Invariant, KindSummary, Met, Report, Run, SCHEMA, Seeds, Verdict,
 };
-use super::text::{Style, row, rule_of_three};
+use super::text::{Style, row};
+use super::zero::Zero;
 use crate::check::Is;
 use crate::fault::{Kind, Mode};
 use crate::seed::Seed;
@@ -119,17 +120,17 @@ fn figures(campaign: &Campaign, totals: &Totals) -> Figures {
     }
     let came =
         |moment: &Sometimes| (moment.name().to_owned(), totals.coverage.moments.get(moment).copied().unwrap_or(0));
+    let seeds = Seeds {
+        from: campaign.seeds.start,
+        to: campaign.seeds.end,
+        played: totals.seeds,
+        fault_free: totals.fault_free,
+        violated: totals.violated,
+        doubtful: totals.doubtful,
+        below: None,
+    };
     Figures {
-        seeds: Seeds {
-            from: campaign.seeds.start,
-            to: campaign.seeds.end,
-            played: totals.seeds,
-            fault_free: totals.fault_free,
-            violated: totals.violated,
-            doubtful: totals.doubtful,
-            // The rule of three.
-            below: (totals.violated == 0).then(|| (3.0 / totals.seeds.max(1) as f64).min(1.0)),
-        },
+        seeds: Seeds { below: seeds.zero().map(Zero::below), ..seeds },
         events: totals.events,
         turns: totals.turns,
         entries: totals.entries,
@@ -219,11 +220,11 @@ pub(super) fn campaign_line(report: &Report, of: &Figures) -> String {
     } else {
         format!("{played} seeds {from}..{to}, {fault_free} without faults")
     };
-    let bound = match violated {
-        0 if played > 1 => format!("none violated ({})", rule_of_three(played as f64, "seed")),
-        0 => "nothing violated".to_owned(),
-        1 => "1 violated".to_owned(),
-        violated => format!("{violated} violated"),
+    let bound = match (violated, of.seeds.zero()) {
+        (0, Some(zero)) if played > 1 => format!("none violated ({})", zero.words("seed")),
+        (0, _) => "nothing violated".to_owned(),
+        (1, _) => "1 violated".to_owned(),
+        (violated, _) => format!("{violated} violated"),
     };
     format!("{seeds}, in {:.1} s: {bound}", report.run.duration_ms as f64 / 1_000.0)
 }
@@ -231,10 +232,16 @@ pub(super) fn campaign_line(report: &Report, of: &Figures) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::sim::Outcome;
     use crate::sim::campaign::Played;
     use crate::sim::draw;
 
     pub(in crate::report) fn report(seeds: u64) -> Report {
+        report_with(seeds, |_| {})
+    }
+
+    /// The report of so many seeds, and of whatever else is added.
+    pub(in crate::report) fn report_with(seeds: u64, add: impl FnOnce(&mut Totals)) -> Report {
         let kinds = draw::kinds();
         let campaign = Campaign {
             seeds: 0..seeds,
@@ -251,6 +258,7 @@ pub(super) mod tests {
             totals.add(&played);
             true
         });
+        add(&mut totals);
         let wall = Wall {
             id: "20261120-133000-sim".to_owned(),
             span: ("2026-11-20T13:30:00Z".to_owned(), "2026-11-20T13:30:01Z".to_owned()),
@@ -274,6 +282,33 @@ pub(super) mod tests {
         let text = serde_json::to_string(&report).expect("json");
         assert!(!text.contains("\"missed\""), "what was not looked at is not told");
         assert_eq!(serde_json::from_str::<Report>(&text).expect("a report"), report);
+    }
+
+    #[test]
+    fn a_seed_that_panics_is_told_everywhere() {
+        let came = Err("panic: 1 < 2".to_owned());
+        let report = report_with(2, |totals| totals.add(&Played { seed: 7, came }));
+        assert_eq!(report.verdict, Verdict::Fail);
+        let found = &report.invariants[0];
+        assert_eq!((found.id.as_str(), found.verdict, found.checked), ("panic", Is::Fail, 3));
+        assert_eq!(found.violations, ["seed 7: panic: 1 < 2"]);
+        let text = crate::report::render(&report, "", Style::Plain);
+        assert!(text.contains("seed 7: panic: 1 < 2"), "{text}");
+        for text in [crate::report::html(&report), crate::report::summary(&report), crate::report::junit(&report)] {
+            assert!(text.contains("seed 7: panic: 1 &lt; 2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn doubtful_seeds_prove_nothing() {
+        let stopped = || Outcome { broke: Some("it stopped".to_owned()), ..Outcome::default() };
+        let add = |totals: &mut Totals| (6..9).for_each(|seed| totals.add(&Played { seed, came: Ok(stopped()) }));
+        let report = report_with(6, add);
+        let of = report.campaign.as_ref().expect("figures");
+        assert_eq!((of.seeds.played, of.seeds.doubtful, of.seeds.below), (9, 3, Some(0.5)));
+        assert!(campaign_line(&report, of).ends_with("(95 % sure: fewer than 0.500 per seed)"));
+        let none = report_with(0, |totals| totals.add(&Played { seed: 0, came: Ok(stopped()) }));
+        assert_eq!(none.campaign.and_then(|of| of.seeds.below), None);
     }
 
     #[test]

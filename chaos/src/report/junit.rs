@@ -5,12 +5,17 @@ use super::text::{Style, headline};
 use crate::check::Is;
 use std::fmt::Write as _;
 
-/// The report as JUnit's XML. What could not be looked at is skipped; that the run as a whole proved nothing, or was
-/// cut short, is an error of its own case, so that no collector takes it for a pass.
+/// The report as JUnit's XML. What could not be looked at is skipped; that the run as a whole failed is a failure of its
+/// own case, and that it proved nothing, or was cut short, an error of it, so that no collector takes it for a pass.
 #[must_use]
 pub fn junit(report: &Report) -> String {
     let is = |is: Is| report.invariants.iter().filter(|found| found.verdict == is).count();
-    let unproved = matches!(report.verdict, Verdict::Inconclusive | Verdict::Aborted);
+    let (failed, unproved) = match report.verdict {
+        Verdict::Pass => (false, false),
+        Verdict::Fail => (true, false),
+        Verdict::Inconclusive | Verdict::Aborted => (false, true),
+    };
+    let first = xml(&headline(report, Style::Plain));
     let seconds = report.run.duration_ms as f64 / 1_000.0;
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a string cannot fail.
@@ -21,17 +26,20 @@ pub fn junit(report: &Report) -> String {
         report.run.mode.name(),
         report.run.seed,
         report.invariants.len() + 1,
-        is(Is::Fail),
+        is(Is::Fail) + usize::from(failed),
         u8::from(unproved),
         is(Is::Unknown),
         xml(report.run.started_at.trim_end_matches('Z'))
     );
     let _ = write!(out, "<testcase classname=\"orch-chaos\" name=\"verdict\" time=\"{seconds:.3}\">");
+    if failed {
+        let _ = write!(out, "<failure message=\"{first}\"/>");
+    }
     if unproved {
         let why = if report.doubts.is_empty() { report.verdict.name().to_owned() } else { report.doubts.join("\n") };
         let _ = write!(out, "<error message=\"{}\">{}</error>", report.verdict.name(), xml(&why));
     }
-    let _ = writeln!(out, "<system-out>{}</system-out></testcase>", xml(&headline(report, Style::Plain)));
+    let _ = writeln!(out, "<system-out>{first}</system-out></testcase>");
     for found in &report.invariants {
         let name = xml(&format!("{} {}", found.id, found.title));
         let _ = write!(out, "<testcase classname=\"orch-chaos.invariants\" name=\"{name}\">");
@@ -76,10 +84,13 @@ mod tests {
         let mut report = judge(&played, &played.journal);
         let failures = report.invariants.iter().filter(|found| found.verdict == Is::Fail).count();
         let text = junit(&report);
-        assert!(failures > 0 && text.contains(&format!("failures=\"{failures}\" errors=\"0\"")), "{text}");
-        assert_eq!(text.matches("<failure ").count(), failures);
+        let all = failures + 1;
+        assert!(failures > 0 && text.contains(&format!("failures=\"{all}\" errors=\"0\"")), "{text}");
+        assert_eq!(text.matches("<failure ").count(), all);
         assert_eq!(text.matches("<testcase ").count(), report.invariants.len() + 1);
         assert_eq!(text.matches("<testcase ").count(), text.matches("</testcase>").count());
+        report.invariants.retain(|found| found.verdict == Is::Pass);
+        assert!(junit(&report).contains("failures=\"1\""), "a run that failed, whatever for, has a failure");
         report.verdict = Verdict::Inconclusive;
         report.doubts = vec!["a & b never \"came\"".to_owned()];
         let text = junit(&report);

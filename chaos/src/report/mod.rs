@@ -10,6 +10,7 @@ mod percentiles;
 mod prometheus;
 mod tale;
 mod text;
+mod zero;
 
 pub use campaign::{Wall, campaign_report, tried};
 pub use files::{Beside, fault_line, read, write};
@@ -24,3 +25,4 @@ pub use percentiles::Percentiles;
 pub use prometheus::exposition;
 pub use tale::{Keeper, Kept, Teller};
 pub use text::{Style, render};
+pub use zero::Zero;

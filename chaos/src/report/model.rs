@@ -1,6 +1,7 @@
 //! `report.json`, schema 1. Later schemas may add; they never rename or drop.
 
 use super::percentiles::Percentiles;
+use super::zero::Zero;
 use crate::check::Is;
 use crate::fault::{Kind, Mode, Outcome};
 use crate::seed::Seed;
@@ -24,7 +25,7 @@ pub struct Report {
     pub faults: Vec<FaultLine>,
     /// The same, by kind.
     pub summary: BTreeMap<Kind, KindSummary>,
-    /// What happened while nothing was injected.
+    /// What happened while nothing did that could alarm anybody.
     pub control: Control,
     /// Every invariant with its verdict.
     pub invariants: Vec<Invariant>,
@@ -78,6 +79,15 @@ pub struct Seeds {
     pub doubtful: u64,
     /// If none was violated: the part of all seeds below which violations are, with 95 % confidence.
     pub below: Option<f64>,
+}
+
+impl Seeds {
+    /// What "none was violated" rests on: a seed that is doubtful was not looked at as a whole.
+    #[must_use]
+    pub fn zero(&self) -> Option<Zero> {
+        let sound = self.played.saturating_sub(self.doubtful);
+        (self.violated == 0 && sound > 0).then_some(Zero::Among(sound))
+    }
 }
 
 /// Where faults of a kind took effect.
@@ -205,7 +215,8 @@ pub struct Fates {
     pub recovery_ms: Percentiles,
 }
 
-/// What happened while nothing was injected.
+/// What happened while nothing did that could alarm anybody: live, in the phases without faults; simulated, in the seeds
+/// in which there is no fault and no agent falls silent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Control {
     /// Alarms.

@@ -59,7 +59,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     }
     let control = &report.control;
     let quiet = format!("{} false alarms, {} false failures", control.false_alarms, control.false_failures);
-    facts.push(("without faults", format!("{quiet} in {}", hours(control.agent_hours))));
+    facts.push(("control", format!("{quiet} in {}", hours(control.agent_hours))));
     let ended: Vec<String> =
         report.projects.iter().filter(|of| *of.1 > 0).map(|of| format!("{} {}", of.1, of.0)).collect();
     facts.push(("projects ended", ended.join(", ")));
@@ -229,7 +229,9 @@ fn timeline(out: &mut String, report: &Report) {
     let mut projects: Vec<Option<i64>> = report.faults.iter().map(|fault| fault.project).collect();
     projects.sort_unstable();
     projects.dedup();
-    let length = report.run.virtual_ms.max(1) as f64;
+    // The journal's time outruns virtual time where the clock is set forward.
+    let told = report.faults.iter().flat_map(|fault| [fault.injected_at_ms, fault.recovered_at_ms]).flatten();
+    let length = told.fold(report.run.virtual_ms.max(1) as f64, f64::max);
     let x = |ms: f64| LEFT + (WIDTH - LEFT - 20.0) * (ms / length).clamp(0.0, 1.0);
     let height = LINE * (projects.len() as f64 + 1.5);
     let _ =
@@ -292,6 +294,15 @@ mod tests {
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
         assert!(text.starts_with("# FAIL") && text.contains("\\| x"), "{text}");
         assert!(page.contains("<td class=\"n bad\">1</td>"), "{page}");
+    }
+
+    #[test]
+    fn the_timeline_reaches_as_far_as_its_faults() {
+        let played = played(true);
+        let mut report = judge(&played, &played.journal);
+        report.faults[1].injected_at_ms = Some(3_600_000.0);
+        let page = html(&report);
+        assert!(page.contains(">3600 s</text>"), "{page}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::campaign::{campaign_line, campaign_text};
 use super::model::{Effect, Invariant, KindSummary, Report, Verdict};
 use super::percentiles::Percentiles;
+use super::zero::Zero;
 use crate::check::Is;
 use std::fmt::Write as _;
 
@@ -100,7 +101,7 @@ pub(super) fn headline(report: &Report, style: Style) -> String {
     let seconds = report.run.duration_ms as f64 / 1_000.0;
     let missed = match (missed, confirmed) {
         (0, 0) => String::new(),
-        (0, confirmed) => format!(", none missed ({})", rule_of_three(confirmed as f64, "fault")),
+        (0, confirmed) => format!(", none missed ({})", Zero::Among(confirmed).words("fault")),
         (missed, _) => format!(", {}", style.bad(&format!("{missed} missed"))),
     };
     let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
@@ -157,12 +158,12 @@ fn control(out: &mut String, report: &Report, style: Style) {
     let text = match (report.control.false_alarms, report.control.false_failures) {
         (0, 0) if report.campaign.is_some() => match report.control.agent_hours {
             hours if hours > 0.0 => {
-                format!("no false alarm in {hours:.1} agent-hours ({})", rule_of_three(hours, "agent-hour"))
+                format!("no false alarm in {hours:.1} agent-hours ({})", Zero::Over(hours).words("agent-hour"))
             }
             _ => return,
         },
         (0, 0) if seconds > 0.0 => {
-            format!("no false alarm in {seconds:.0} agent-seconds ({})", rule_of_three(seconds, "agent-second"))
+            format!("no false alarm in {seconds:.0} agent-seconds ({})", Zero::Over(seconds).words("agent-second"))
         }
         (0, 0) => style.doubtful("no agent lived through a control phase"),
         (alarms, failures) => {
@@ -170,14 +171,6 @@ fn control(out: &mut String, report: &Report, style: Style) {
         }
     };
     row(out, "control", &text);
-}
-
-/// What a zero among so many proves: with 95 % confidence the rate is below 3/N.
-pub(super) fn rule_of_three(count: f64, unit: &str) -> String {
-    let bound = (3.0 / count).min(1.0);
-    // Two digits that say something, however many seeds there were.
-    let places = if bound < 0.01 { bound.log10().abs().ceil() as usize + 1 } else { 3 };
-    format!("95 % sure: fewer than {bound:.places$} per {unit}")
 }
 
 fn invariants(out: &mut String, report: &Report, style: Style) {

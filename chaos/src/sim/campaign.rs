@@ -4,7 +4,7 @@ use super::cover::Coverage;
 use super::draw::{self, Request};
 use super::plan::Outcome;
 use super::replay::{self, How};
-use crate::check::{Finding, Is, Verdict};
+use crate::check::{Finding, Is, Tally, Verdict};
 use crate::fault::Kind;
 use crate::schedule::Schedule;
 use crate::seed::Seed;
@@ -77,9 +77,9 @@ pub struct Totals {
     pub confirmed: BTreeMap<Kind, u64>,
     /// How long agents lived, in microseconds, summed over agents ...
     pub agent_us: u64,
-    /// ... and how long in seeds without faults, in which every alarm is a false one.
+    /// ... and how long in calm seeds ([`Schedule::is_calm`]), in which every alarm is a false one.
     pub control_us: u64,
-    /// Every invariant, in the order of the checkers.
+    /// That nothing panicked, then every invariant, in the order of the checkers.
     pub invariants: Vec<Looks>,
     /// What was reached.
     pub coverage: Coverage,
@@ -96,7 +96,7 @@ pub struct Looks {
     pub checked: u64,
     /// Under how many seeds it was violated.
     pub violated: u64,
-    /// Under how many of those without faults.
+    /// Under how many of those that are calm ([`Schedule::is_calm`]).
     pub in_control: u64,
     /// Under how many seeds its checker broke.
     pub broke: u64,
@@ -118,11 +118,11 @@ impl Looks {
         }
     }
 
-    fn add(&mut self, seed: u64, control: bool, verdict: &Verdict) {
+    fn add(&mut self, seed: u64, calm: bool, verdict: &Verdict) {
         let fails = verdict.is == Is::Fail;
         self.checked += verdict.checked;
         self.violated += u64::from(fails);
-        self.in_control += u64::from(fails && control);
+        self.in_control += u64::from(fails && calm);
         self.broke += u64::from(verdict.broke);
         if (fails || verdict.broke) && self.words.len() < KEPT_MAX {
             let first = verdict.violations.first().map_or("", String::as_str);
@@ -140,6 +140,13 @@ impl Played {
             Err(why) => return vec![why.clone()],
         };
         outcome.violated().map(told).collect()
+    }
+
+    /// That it did not panic: no checker is left to say so, or what it panicked with.
+    fn unpanicked(&self) -> Finding {
+        let mut tally = Tally::default();
+        tally.check(self.came.is_ok(), || self.against().join(" "));
+        Finding { id: "panic", title: "neither the orchestrator nor the simulator panics", verdict: tally.verdict("") }
     }
 
     /// What keeps it from proving anything: a checker that broke, an early end. A line each.
@@ -167,11 +174,12 @@ impl Totals {
         if self.doubts.len() < KEPT_MAX {
             self.doubts.extend(doubts.first().map(|doubt| format!("seed {}: {doubt}", played.seed)));
         }
+        let calm = played.came.as_ref().is_ok_and(|outcome| outcome.calm);
+        self.look(played.seed, calm, &played.unpanicked());
         let Ok(outcome) = &played.came else { return };
-        let control = outcome.injected.is_empty();
-        self.fault_free += u64::from(control);
+        self.fault_free += u64::from(outcome.fault_free);
         self.agent_us += outcome.agent_us;
-        self.control_us += if control { outcome.agent_us } else { 0 };
+        self.control_us += if calm { outcome.agent_us } else { 0 };
         self.events += outcome.events;
         self.turns += outcome.turns;
         self.entries += outcome.entries;
@@ -187,15 +195,17 @@ impl Totals {
         for (kind, times) in &outcome.confirmed {
             *self.confirmed.entry(*kind).or_insert(0) += u64::from(*times);
         }
-        for Finding { id, title, verdict } in &outcome.findings {
-            let place = self.invariants.iter().position(|of| of.id == *id).unwrap_or_else(|| {
-                let words = Vec::new();
-                self.invariants.push(Looks { id, title, checked: 0, violated: 0, in_control: 0, broke: 0, words });
-                self.invariants.len() - 1
-            });
-            self.invariants[place].add(played.seed, control, verdict);
-        }
+        outcome.findings.iter().for_each(|finding| self.look(played.seed, calm, finding));
         self.coverage.join(&outcome.coverage);
+    }
+
+    fn look(&mut self, seed: u64, calm: bool, Finding { id, title, verdict }: &Finding) {
+        let place = self.invariants.iter().position(|of| of.id == *id).unwrap_or_else(|| {
+            let words = Vec::new();
+            self.invariants.push(Looks { id, title, checked: 0, violated: 0, in_control: 0, broke: 0, words });
+            self.invariants.len() - 1
+        });
+        self.invariants[place].add(seed, calm, verdict);
     }
 }
 
@@ -213,12 +223,13 @@ impl Campaign {
     }
 
     /// Plays every seed and hands each on in the order of their numbers, until `told` says that it is enough.
-    pub fn play(&self, told: impl FnMut(Played) -> bool) {
-        self.play_by(|seed| self.one(seed), told);
+    pub fn play(&self, mut told: impl FnMut(Played) -> bool) {
+        self.play_by(|seed| self.one(seed), |_, played| told(played));
     }
 
-    /// Like [`Self::play`], with somebody else playing each seed.
-    pub(super) fn play_by(&self, one: impl Fn(u64) -> Played + Sync, mut told: impl FnMut(Played) -> bool) {
+    /// Like [`Self::play`], with somebody else playing each seed, who returns only what is wanted of it: what is played
+    /// before its turn is kept until then.
+    pub(super) fn play_by<Of: Send>(&self, one: impl Fn(u64) -> Of + Sync, mut told: impl FnMut(u64, Of) -> bool) {
         let next = AtomicU64::new(self.seeds.start);
         let enough = AtomicBool::new(false);
         let (sender, receiver) = mpsc::channel();
@@ -235,7 +246,7 @@ impl Campaign {
                         if enough.load(Ordering::Relaxed) {
                             break;
                         }
-                        if sender.send(one(seed)).is_err() {
+                        if sender.send((seed, one(seed))).is_err() {
                             break;
                         }
                     }
@@ -243,12 +254,13 @@ impl Campaign {
             }
             drop(sender);
             let mut due = self.seeds.start;
-            let mut early: BTreeMap<u64, Played> = BTreeMap::new();
-            for played in receiver {
-                early.insert(played.seed, played);
-                while let Some(played) = early.remove(&due) {
+            let mut early = BTreeMap::new();
+            for (seed, of) in receiver {
+                early.insert(seed, of);
+                while let Some(of) = early.remove(&due) {
+                    let seed = due;
                     due += 1;
-                    if !told(played) {
+                    if !told(seed, of) {
                         enough.store(true, Ordering::Relaxed);
                         return;
                     }
@@ -262,5 +274,41 @@ impl Campaign {
     pub fn one(&self, seed: u64) -> Played {
         let how = How { fingerprint: self.fingerprint, ..How::default() };
         Played { seed, came: replay::play(&self.schedule(seed), how) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Planned;
+
+    /// Nobody holds an alarm for a false one where an agent falls silent, or where a fault may come that never does.
+    #[test]
+    fn only_calm_seeds_are_control() {
+        let campaign = Campaign {
+            seeds: 0..500,
+            duration_ms: Some(60_000),
+            projects: Some(1),
+            roles: Some(1),
+            kinds: draw::kinds(),
+            named: false,
+            threads: 1,
+            fingerprint: false,
+        };
+        let mut schedules = campaign.seeds.clone().map(|seed| campaign.schedule(seed));
+        let calm = schedules.find(Schedule::is_calm).expect("one in a few");
+        let silent = schedules.find(|one| one.faults.is_empty() && !one.is_calm()).expect("one in a few");
+        let mut vain = schedules.find(|one| one.faults.len() == 1).expect("one in a few");
+        let never = Planned { on_event: Some("never".to_owned()), ..vain.faults[0].clone() };
+        vain.faults = vec![never];
+        let figures = |schedule: &Schedule| {
+            let mut totals = Totals::default();
+            totals.add(&Played { seed: 0, came: replay::play(schedule, How::default()) });
+            assert!(totals.agent_us > 0 && totals.injected.values().sum::<u64>() == 0);
+            (totals.fault_free, totals.control_us == totals.agent_us)
+        };
+        assert_eq!(figures(&calm), (1, true));
+        assert_eq!(figures(&silent), (1, false));
+        assert_eq!(figures(&vain), (0, false));
     }
 }

@@ -1,7 +1,8 @@
 //! From a seed to the schedule of a simulated run. Pure.
 //!
 //! A swarm: each seed draws which kinds it uses at all and how often, so that rare combinations come up that an even
-//! mixture would never show; one seed in eight has no faults. Three phases: faults, then a healed world, then quiet.
+//! mixture would never show; one seed in eight has no faults. First faults come; then only those that wait for an entry
+//! of the journal, while what is broken stays so; then the world is healed and everything must come to its end.
 
 use super::scene;
 use crate::fault::{Kind, Mode, Victim};
@@ -24,7 +25,7 @@ pub struct Request {
     pub kinds: Vec<Kind>,
 }
 
-/// Part of the run after the last fault, in per cent: the world is healed, and everything must come to its end.
+/// Part of the run after the healing, in per cent, in which everything must come to its end.
 const QUIET_PERCENT: u64 = 40;
 /// The part of the run in which faults come, in per cent.
 pub(super) const FAULTS_PERCENT: u64 = 30;
@@ -37,7 +38,7 @@ const LONG_ONE_IN: u64 = 60;
 const GAPS_MS: &[u64] = &[10, 50, 300, 3_000, 20_000];
 /// What lasts for long lasts at most so much longer than a minute: past the time after which projects wait for a person.
 const LASTS_MS_MAX: u64 = 840_000;
-/// One seed in so many has no faults at all: what is reported there is a false alarm.
+/// One seed in so many has no faults at all: what is reported there is a false alarm, unless an agent falls silent.
 const FAULT_FREE: u64 = 8;
 /// Entries of the journal after which rare orders of events begin.
 const MOMENTS: &[&str] = &[

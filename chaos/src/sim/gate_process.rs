@@ -1,10 +1,11 @@
 //! The determinism gate: the same seed must give the same bytes, here and elsewhere.
 
 use super::campaign::{Campaign, Played};
+use crate::live::run_along;
 use crate::seed::fnv1a;
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// The fingerprint of a run as one number: facts, journal, rows, outbox and verdicts.
 #[must_use]
@@ -16,6 +17,17 @@ pub fn print_of(played: &Played) -> u64 {
         }
         Err(why) => fnv1a(why.as_bytes()),
     }
+}
+
+/// Plays every seed and hands its fingerprint on, in the order of their numbers.
+pub fn prints(campaign: &Campaign, mut told: impl FnMut(u64, u64)) {
+    campaign.play_by(
+        |seed| print_of(&campaign.one(seed)),
+        |seed, print| {
+            told(seed, print);
+            true
+        },
+    );
 }
 
 /// Where two runs of one seed part, as the place of the first event that differs; none if they are equal.
@@ -46,7 +58,7 @@ pub struct Players<One, Elsewhere, Told> {
 /// two more runs that does. Nothing, if the same seed gave the same bytes.
 ///
 /// # Errors
-/// If the fresh process could not be had.
+/// If the fresh process could not be had, or said nothing of a seed.
 pub fn gate<One, Elsewhere, Told>(
     campaign: &Campaign,
     players: Players<One, Elsewhere, Told>,
@@ -59,15 +71,19 @@ where
     let Players { one, elsewhere, told } = players;
     let mut here = BTreeMap::new();
     let mut differing = Vec::new();
-    campaign.play_by(&one, |first| {
-        let second = one(first.seed);
-        if let Some(why) = differs(&first, &second) {
-            differing.push((first.seed, false, format!("twice in one process: {why}")));
-        }
-        here.insert(first.seed, print_of(&first));
+    let twice = |seed| {
+        let (first, second) = (one(seed), one(seed));
+        (print_of(&first), differs(&first, &second))
+    };
+    campaign.play_by(twice, |seed, (print, why)| {
+        differing.extend(why.map(|why| (seed, false, format!("twice in one process: {why}"))));
+        here.insert(seed, print);
         true
     });
     let there = elsewhere()?;
+    if let Some(seed) = here.keys().find(|seed| !there.contains_key(seed)) {
+        return Err(format!("the fresh process said nothing of seed {seed}"));
+    }
     let other = here.iter().filter(|(seed, print)| there.get(*seed) != Some(*print));
     differing.extend(other.map(|(seed, _)| (*seed, true, "another one in a fresh process".to_owned())));
     // Telling takes another two runs for each: the first few are enough to find out why.
@@ -111,43 +127,34 @@ fn parts(first: &Result<Vec<String>, String>, second: &Result<Vec<String>, Strin
 /// The fingerprints that a fresh process prints.
 ///
 /// # Errors
-/// If it could not be started, failed, or said something that is no fingerprint.
-pub fn elsewhere(args: &[String]) -> Result<BTreeMap<u64, u64>, String> {
+/// If it could not be started, did not come to its end in time, or said something that is no fingerprint.
+pub fn elsewhere(args: &[String], within: Duration) -> Result<BTreeMap<u64, u64>, String> {
     let line = |line: &str| {
         let (seed, print) = line.split_once(' ')?;
         Some((seed.parse().ok()?, u64::from_str_radix(print, 16).ok()?))
     };
-    said_elsewhere(args)?.iter().map(|text| line(text).ok_or_else(|| format!("no fingerprint: {text}"))).collect()
+    let said = said_elsewhere(args, within)?;
+    said.iter().map(|text| line(text).ok_or_else(|| format!("no fingerprint: {text}"))).collect()
 }
 
-/// What a fresh process of this program says whose environment, time zone and working directory are others. How it ends
-/// is not looked at if it said anything: what it found is for this process to judge.
+/// What a fresh process of this program says whose environment, time zone and working directory are others.
 ///
 /// # Errors
-/// If it could not be started, or failed without a word.
-pub fn said_elsewhere(args: &[String]) -> Result<Vec<String>, String> {
+/// If it could not be started, or did not come to its end in time.
+pub fn said_elsewhere(args: &[String], within: Duration) -> Result<Vec<String>, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
-    let mut child = Command::new(program)
-        .args(args)
-        .env_clear()
-        .env("TZ", "Pacific/Kiritimati")
-        .env("LANG", "tr_TR.UTF-8")
-        .env("ORCH_SOMETHING_ELSE", "x".repeat(4_096))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(|error| format!("start a fresh process: {error}"))?;
-    let mut text = String::new();
-    if let Some(mut out) = child.stdout.take() {
-        out.read_to_string(&mut text).map_err(|error| format!("read from the fresh process: {error}"))?;
+    let mut fresh = Command::new(program);
+    fresh.args(args).env_clear().current_dir("/");
+    fresh.env("TZ", "Pacific/Kiritimati").env("LANG", "tr_TR.UTF-8").env("ORCH_SOMETHING_ELSE", "x".repeat(4_096));
+    heard(&mut fresh, within)
+}
+
+fn heard(fresh: &mut Command, within: Duration) -> Result<Vec<String>, String> {
+    let said = run_along(fresh, within).map_err(|why| format!("the fresh process: {why}"))?;
+    if !said.status.success() {
+        return Err(format!("the fresh process ended with {}: {}", said.status, said.stderr.trim()));
     }
-    let status = child.wait().map_err(|error| format!("wait for the fresh process: {error}"))?;
-    if !status.success() && text.is_empty() {
-        return Err(format!("the fresh process ended with {status}"));
-    }
-    Ok(text.lines().map(ToOwned::to_owned).collect())
+    Ok(said.stdout.lines().map(ToOwned::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -226,5 +233,34 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:#?}");
         assert_eq!(found[0].0, 1);
         assert!(found[0].1.starts_with("seed 1: another one in a fresh process"), "{found:#?}");
+    }
+
+    #[test]
+    fn a_fresh_process_that_dies_half_way_is_no_difference() {
+        let campaign = campaign();
+        let half = || Ok((0..2).map(|seed| (seed, print_of(&campaign.one(seed)))).collect());
+        let players = Players { one: |seed| campaign.one(seed), elsewhere: half, told: |_, _| Ok(Vec::new()) };
+        assert_eq!(gate(&campaign, players), Err("the fresh process said nothing of seed 2".to_owned()));
+        let sh = |script: &str, within| heard(Command::new("sh").args(["-c", script]), within);
+        let minute = Duration::from_secs(60);
+        assert_eq!(sh("echo 0 1", minute), Ok(vec!["0 1".to_owned()]));
+        assert!(sh("echo 0 1; echo why >&2; exit 1", minute).is_err_and(|said| said.ends_with(": why")));
+        assert!(sh("echo 0 1; kill -KILL $$", minute).is_err());
+        assert!(sh("echo 0 1; exec sleep 60", Duration::from_millis(50)).is_err_and(|said| said.contains("no end")));
+    }
+
+    /// Played on the thread that receives, the second runs would come one after the other, however many threads there are.
+    #[test]
+    fn both_runs_of_a_seed_are_the_worker_s() {
+        let campaign = campaign();
+        let receiver = std::thread::current().id();
+        let one = |seed| {
+            assert_ne!(std::thread::current().id(), receiver);
+            Played { seed, came: Err("nothing is played".to_owned()) }
+        };
+        let print = fnv1a(b"nothing is played");
+        let elsewhere = || Ok((0..3).map(|seed| (seed, print)).collect());
+        let found = gate(&campaign, Players { one, elsewhere, told: |_, _| Ok(Vec::new()) });
+        assert_eq!(found, Ok(Vec::new()));
     }
 }

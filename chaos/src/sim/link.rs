@@ -121,9 +121,7 @@ impl World {
             }
             Some(server) if !server.socket => {
                 if expected == Some(server.id) {
-                    server.socket = true;
-                    let restored = Event::SocketRestored { server: server.id };
-                    self.tell(life, 0, Source::Sweep, restored);
+                    self.keep_socket(life);
                     let after = self.takes(500, 10_000);
                     self.after(after, Ev::Connect { life });
                 } else {
@@ -194,7 +192,7 @@ impl World {
         }
     }
 
-    /// A sweep finds the socket gone from under a connection that lives, and has the server make it again (T10).
+    /// The socket is found gone from under a server that lives, and the server is asked to make it again (T10).
     fn keep_socket(&mut self, life: usize) {
         if let Some(server) = self.server.as_mut().filter(|server| !server.socket) {
             server.socket = true;

@@ -34,6 +34,10 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Whether its schedule has no fault.
+    pub fault_free: bool,
+    /// Whether every alarm was held for a false one ([`Schedule::is_calm`]).
+    pub calm: bool,
     /// Events of the heap that were dealt with.
     pub events: u64,
     /// Turns of the loop.

@@ -62,7 +62,8 @@ pub struct How {
 /// # Errors
 /// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
 pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
-    let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
+    let (calm, fault_free) = (schedule.is_calm(), schedule.faults.is_empty());
+    let mut checkers = witnessed::under(calm, schedule.policy());
     let judging = checkers.len();
     checkers.extend(how.onlookers);
     let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.planted) };
@@ -70,8 +71,12 @@ pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     match played {
         Ok(outcome) => {
             let broke = |error: StoreError| Outcome { broke: Some(error.to_string()), ..Outcome::default() };
-            let mut outcome = outcome.unwrap_or_else(broke);
-            outcome.findings.truncate(judging);
+            let mut outcome = Outcome { calm, fault_free, ..outcome.unwrap_or_else(broke) };
+            // What is not among the findings is told all the same: an onlooker that broke told or kept half a run.
+            let onlookers = outcome.findings.split_off(judging.min(outcome.findings.len()));
+            if let Some(half) = onlookers.iter().find(|finding| finding.verdict.broke) {
+                outcome.broke.get_or_insert(format!("onlooker '{}' broke", half.id));
+            }
             Ok(outcome)
         }
         Err(panic) => {
@@ -79,5 +84,43 @@ pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             Err(format!("panic: {}", text.unwrap_or("without words")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Evidence, Verdict};
+    use crate::seed::Seed;
+    use crate::sim::draw;
+    use orchestrator::domain::signal::Entry;
+
+    struct Breaks;
+
+    impl Checker for Breaks {
+        fn id(&self) -> &'static str {
+            "kept"
+        }
+        fn title(&self) -> &'static str {
+            "breaks"
+        }
+        fn observe(&mut self, _: &Entry) {
+            panic!("on purpose")
+        }
+        fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
+            Verdict::broke("not reached")
+        }
+    }
+
+    #[test]
+    fn an_onlooker_that_breaks_is_no_finding_and_no_secret() {
+        let (duration_ms, one) = (Some(60_000), Some(1));
+        let request = draw::Request { seed: Seed(0), duration_ms, projects: one, roles: one, kinds: Vec::new() };
+        let schedule = draw::draw(&request);
+        let alone = play(&schedule, How::default()).expect("played");
+        let how = How { onlookers: vec![Box::new(Breaks)], ..How::default() };
+        let watched = play(&schedule, how).expect("played");
+        assert_eq!(watched.findings, alone.findings);
+        assert_eq!((alone.broke, watched.broke.as_deref()), (None, Some("onlooker 'kept' broke")));
     }
 }

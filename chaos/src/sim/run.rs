@@ -442,7 +442,7 @@ impl Sim {
         let mut entries = match self.unread() {
             Ok(entries) => entries,
             Err(error) => {
-                self.outcome.broke = Some(format!("the journal cannot be read: {error}"));
+                self.breaks(format!("the journal cannot be read: {error}"));
                 return;
             }
         };

@@ -29,6 +29,11 @@ impl Sim {
         }
     }
 
+    /// Why the simulation cannot go on. What came first is the reason; what follows from it is not.
+    pub(super) fn breaks(&mut self, why: String) {
+        self.outcome.broke.get_or_insert(why);
+    }
+
     /// Adds the time that agents have lived up to now.
     pub(super) fn lived(&mut self) {
         let now = self.world.borrow().at;
@@ -80,5 +85,22 @@ impl Sim {
         (tried.probe, tried.injected_at) = (Ok(()), Some(at));
         *self.outcome.confirmed.entry(tried.kind).or_insert(0) += 1;
         self.cover.injected(tried.kind, tried.project);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+    use crate::sim::{draw, replay};
+
+    #[test]
+    fn the_first_reason_stands() {
+        let (duration_ms, one) = (Some(4_000), Some(1));
+        let request = draw::Request { seed: Seed(0), duration_ms, projects: one, roles: one, kinds: Vec::new() };
+        let mut sim = Sim::new(replay::plan(&draw::draw(&request), None)).expect("a world");
+        sim.breaks("the disk".to_owned());
+        sim.breaks("what follows from it".to_owned());
+        assert_eq!(sim.outcome.broke.as_deref(), Some("the disk"));
     }
 }

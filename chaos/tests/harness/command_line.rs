@@ -1,7 +1,9 @@
 //! What `orch-chaos` says and how it ends.
 
 use crate::ground::{CHAOS, folder};
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 fn chaos(args: &[&str]) -> Output {
     Command::new(CHAOS).args(args).env_remove("ORCH_BIN").output().expect("it runs")
@@ -166,6 +168,39 @@ fn a_simulated_campaign_leaves_its_report() {
     assert!(injected > 0 && injected == report.faults.len() && report.injected() == injected as u64);
     let entries = events.lines().filter(|line| chaos::history::Logged::parse(line).is_ok()).count();
     assert_eq!(Some(entries as u64), report.campaign.map(|of| of.entries));
-    let again = chaos(&["replay", &dir.path().join("one").display().to_string()]);
+    let one = dir.path().join("one").display().to_string();
+    let again = chaos(&["replay", &one]);
     assert_eq!(again.status.code(), Some(0), "{}", out(&again));
+    let other = dir.path().join("again").display().to_string();
+    let again = chaos(&["replay", &one, "--json", "--out", &other]);
+    assert_eq!((again.status.code(), names("again")), (Some(0), all.map(ToOwned::to_owned).to_vec()));
+    let same = chaos::report::read(&dir.path().join("again")).expect("a report");
+    assert_eq!(serde_json::from_str::<chaos::report::Report>(&out(&again)).expect("the same"), same);
+    assert_eq!((same.faults, same.summary, same.invariants), (report.faults, report.summary, report.invariants));
+}
+
+/// Cut short is what had more to play: the end of all that was asked for is no abortion.
+#[test]
+fn what_was_played_to_its_end_was_not_cut_short() {
+    let dir = folder();
+    std::fs::write(dir.path().join("STOP"), "").expect("written");
+    let place = dir.path().display().to_string();
+    let sim = ["run", "--mode", "sim", "--duration", "2m", "--threads", "1", "--out", &place];
+    let code = |seeds: [&str; 2]| chaos(&[&sim[..], &seeds[..]].concat()).status.code();
+    assert_eq!((code(["--seeds", "0..3"]), code(["--seed", "1"])), (Some(6), Some(0)));
+}
+
+/// It would take minutes.
+#[test]
+fn a_signal_ends_one_long_seed_at_once() {
+    let sim = ["run", "--mode", "sim", "--seed", "1", "--duration", "24h", "--events"];
+    let mut child =
+        Command::new(CHAOS).args(sim).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut said = BufReader::new(child.stdout.take().expect("piped"));
+    said.read_line(&mut String::new()).expect("it plays");
+    let drained = std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("sent").success());
+    let status = child.wait().expect("it ends");
+    drained.join().expect("joined").expect("read");
+    assert_eq!(status.signal(), Some(2), "{status}");
 }

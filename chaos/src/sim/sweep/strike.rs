@@ -379,7 +379,9 @@ impl Sim {
         if let Some(bend) = bend.filter(|_| at_commit) {
             let door = self.bank.side_door();
             let died = door.and_then(|door| bend.borrow_mut().died(door).map_err(StoreError::from));
-            self.outcome.broke = died.err().map(|why| format!("the planted bug: {why}"));
+            if let Err(why) = died {
+                self.breaks(format!("the planted bug: {why}"));
+            }
         }
     }
 
