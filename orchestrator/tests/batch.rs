@@ -160,6 +160,46 @@ fn whoever_goes_on_waits_for_a_slot_and_goes_first() {
     assert_eq!(replay(&story).0.iter().map(|(active, _)| *active).max(), Some(1));
 }
 
+/// Two in one turn, the younger first: who comes later waits, whatever its number, and that is told of it.
+#[test]
+fn whoever_asks_for_the_last_slot_first_gets_it() {
+    let mut story = Story::begin_with(&one(1, 0, "a"), policy(2));
+    story.enqueue(&one(2, 0, "a"));
+    story.run(SECOND);
+    for n in [1, 2] {
+        ask(&mut story, n, RequestKind::Suspend);
+    }
+    story.run(SECOND);
+    story.restart(policy(1));
+    story.run(SECOND);
+    for n in [2, 1] {
+        ask(&mut story, n, RequestKind::Resume);
+    }
+    story.run(SECOND);
+    assert_eq!((state(&story, 1), state(&story, 2)), (Some(ProjectState::Suspended), Some(ProjectState::Running)));
+    let waits = |story: &Story| {
+        let told = story.told.iter().filter(|entry| matches!(entry.signal.what, What::SlotAwaited { .. }));
+        told.map(|entry| entry.signal.project_id).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&story), [Some(ProjectId(1))]);
+}
+
+/// The first answer of tmux lets everybody go on in one decision, and there are fewer slots than there were.
+#[test]
+fn whoever_goes_on_with_others_in_one_decision_is_told_to_wait() {
+    let mut story = Story::begin_with(&one(1, 0, "a"), policy(2));
+    story.enqueue(&one(2, 0, "a"));
+    story.run(SECOND);
+    story.core.env().hang();
+    story.run(SECOND * 700);
+    story.restart(policy(1));
+    story.run(SECOND);
+    story.core.env().heal();
+    story.run(SECOND * 2);
+    assert_eq!((state(&story, 1), state(&story, 2)), (Some(ProjectState::Running), Some(ProjectState::Suspended)));
+    assert_eq!(count(&story, |what| matches!(what, What::SlotAwaited { active: 1, max_active: 1 })), 1);
+}
+
 #[test]
 fn a_rest_between_does_not_lead_around_an_open_breaker() {
     let mut story = Story::begin_with(&one(1, 0, "a"), policy(1));

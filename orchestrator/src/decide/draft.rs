@@ -23,12 +23,14 @@ pub(super) struct Cursor<'a> {
     now: &'a Now,
     rng: Option<ChaCha8Rng>,
     next_effect: i64,
+    /// Projects that have asked for a slot in this decision.
+    asked: u32,
     out: Decision,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(fleet: &'a Fleet, happened: &'a Happened, now: &'a Now) -> Self {
-        Self { fleet, happened, now, rng: None, next_effect: fleet.next_effect.0, out: Decision::default() }
+        Self { fleet, happened, now, rng: None, next_effect: fleet.next_effect.0, asked: 0, out: Decision::default() }
     }
 
     pub(super) fn fleet(&self) -> &'a Fleet {
@@ -149,6 +151,16 @@ impl<'c, 'a> Draft<'c, 'a> {
 
     pub(super) fn fleet(&self) -> &'a Fleet {
         self.cursor.fleet
+    }
+
+    /// Lines up for a slot, behind everybody who asked before, be it in the same moment; answers how many slots are taken
+    /// or promised before its own.
+    pub(super) fn line_up(&mut self) -> u32 {
+        let asked = self.cursor.asked;
+        self.cursor.asked += 1;
+        let first = self.fleet().last_back().map_or(self.at(), |last| self.at().max(last + Span(1)));
+        self.p.due_back = Some(first + Span(asked.into()));
+        self.fleet().taken() + asked
     }
 
     pub(super) fn tmux_answers(&self) -> bool {

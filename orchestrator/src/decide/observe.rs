@@ -98,9 +98,9 @@ pub(super) fn panes_listed(cursor: &mut Cursor<'_>, server: ProcessId, panes: &[
     }
     late::creations(cursor, panes);
     gap::unknown_sessions(cursor, panes);
-    // Projects that waited for tmux to answer go on now.
-    let ids: Vec<ProjectId> =
-        cursor.fleet().projects().filter(|project| project.session.is_none()).map(|p| p.id).collect();
+    // Projects that waited for tmux to answer go on now; the queue, which may be long, waits for slots only.
+    let waits = |project: &&Project| project.session.is_none() && project.state() != ProjectState::Queued;
+    let ids: Vec<ProjectId> = cursor.fleet().projects().filter(waits).map(|project| project.id).collect();
     for id in ids {
         with(cursor, id, |draft| {
             advance::advance(draft);

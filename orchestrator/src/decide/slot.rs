@@ -18,10 +18,9 @@ pub(super) fn ask(draft: &mut Draft<'_, '_>) {
     if draft.p.state() != ProjectState::Suspended || draft.p.due_back.is_some() {
         return;
     }
-    draft.p.due_back = Some(draft.at());
-    let fleet = draft.fleet();
-    if fleet.is_full() {
-        draft.tell(What::SlotAwaited { active: fleet.active(), max_active: fleet.policy.max_active });
+    let (taken, max_active) = (draft.line_up(), draft.fleet().policy.max_active);
+    if taken >= max_active {
+        draft.tell(What::SlotAwaited { active: max_active, max_active });
     }
 }
 

@@ -205,10 +205,16 @@ impl Fleet {
         self.queue.len()
     }
 
-    /// Whether one more project that may go on has to wait for a slot.
+    /// Slots that are taken, or promised to projects that may go on.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.active as usize + self.returning.len() >= self.policy.max_active as usize
+    pub fn taken(&self) -> u32 {
+        self.active + u32::try_from(self.returning.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Since when the last of those that may go on has waited.
+    #[must_use]
+    pub fn last_back(&self) -> Option<Timestamp> {
+        self.returning.last().map(|(since, _)| *since)
     }
 
     /// The project whose turn it is, if a slot is free. First whoever goes on after a rest, in the order in which they

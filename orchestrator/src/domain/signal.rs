@@ -288,7 +288,7 @@ pub enum What {
     },
     /// A project may go on and waits for a slot; it goes before every queued one.
     SlotAwaited {
-        /// Projects that have one.
+        /// How many are taken, or promised to projects that asked before.
         active: u32,
         /// How many there are.
         max_active: u32,
