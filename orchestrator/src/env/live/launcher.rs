@@ -213,6 +213,13 @@ pub(super) fn write_manifest(world: &World, launch: &Launch) -> std::io::Result<
     files::write_atomic(&places.home, Path::new(&name(launch)), &text, 0o600)
 }
 
+/// Takes a manifest away that no launcher will read; what cannot be taken away now is with the hourly clean-up.
+pub(super) fn forget_manifest(world: &World, launch: &Launch) {
+    if let Err(error) = std::fs::remove_file(world.path(&name(launch))) {
+        tracing::warn!(role = %launch.role, %error, "a manifest that nobody reads was left");
+    }
+}
+
 /// How tmux is to start the launcher.
 pub(super) fn pane(world: &World, launch: &Launch) -> LaunchPane {
     let mut argv = vec![world.places.orch.display().to_string()];

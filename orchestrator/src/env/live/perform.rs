@@ -268,30 +268,30 @@ async fn ensure_session(
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
     let io = |error: std::io::Error| io_failure(ordered, &error);
     let control = control(world, ordered).await?;
-    let conflict = || {
-        let message = format!("a session named {session} exists and is not ours");
-        Failure { kind: FailureKind::NameConflict, ..failed(TmuxError::Refused { argv: words(ordered), message }) }
-    };
-    let there = tmux::list_panes(&control).await.map_err(failed)?;
+    // Of what is asked for the first time nothing can be there: its creation is one message, settled by its token.
+    let again = launches.iter().any(|launch| launch.again);
+    let there = if again { tmux::list_session_panes(&control, session).await.map_err(failed)? } else { Vec::new() };
     let missing = without_pane(session, token, launches, &there);
     let outlived: Vec<Token> =
         missing.iter().filter(|launch| launch.again).map(|launch| launch.token.clone()).collect();
     if !outlived.is_empty() {
         remains::end(world, ordered, &outlived).await?;
     }
-    if there.iter().any(|pane| pane.session == session && pane.session_token.as_ref() != Some(&token.0)) {
-        return Err(conflict());
-    }
-    for launch in missing {
+    for launch in &missing {
         launcher::write_manifest(world, launch).map_err(io)?;
     }
     let panes: Vec<LaunchPane> = launches.iter().map(|launch| launcher::pane(world, launch)).collect();
     let adopted = match tmux::create_session(&control, session, &token.0, &panes).await.map_err(failed)? {
         Created::New => false,
         Created::Adopted => true,
-        Created::Conflict => return Err(conflict()),
+        Created::Conflict => {
+            missing.iter().for_each(|launch| launcher::forget_manifest(world, launch));
+            let message = format!("a session named {session} exists and is not ours");
+            let refused = failed(TmuxError::Refused { argv: words(ordered), message });
+            return Err(Failure { kind: FailureKind::NameConflict, ..refused });
+        }
     };
-    let seen = tmux::list_panes(&control).await.map_err(failed)?;
+    let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     let panes = launches.iter().filter_map(|launch| pane_up(launch, &seen).transpose()).collect::<Result<_, _>>();
     let panes = panes.map_err(io)?;
     let server = control.server();
