@@ -234,8 +234,8 @@ fn whoever_lost_the_lease_writes_nothing_and_does_nothing() {
     assert!(fenced(store.supersede_intents(Timestamp(9)).expect_err("fenced")));
     assert!(fenced(store.prove(Timestamp(9)).expect_err("fenced")));
     assert!(fenced(store.release_lease().expect_err("fenced")));
-    let anchor =
-        orchestrator::domain::time::Anchor { boot_id: "b".to_owned(), mono_us: 1, at: Timestamp(9), wall_us: 1 };
+    let (boot_id, at) = ("b".to_owned(), Timestamp(9));
+    let anchor = orchestrator::domain::time::Anchor { boot_id, mono_us: 1, at, wall_us: 1, told: at };
     assert!(fenced(store.set_anchor(&anchor).expect_err("fenced")));
     assert_eq!((story.core.env().submitted, other.last_seq().expect("read")), before);
     // The newest goes on, and renews its lease with the anchor.

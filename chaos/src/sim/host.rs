@@ -85,7 +85,7 @@ impl Host {
             let rebooted = stored.as_ref().is_some_and(|stored| stored.boot_id != boot);
             let anchor = match stored {
                 Some(stored) => stored.resumed(&boot, mono, wall),
-                None => Anchor { boot_id: boot, mono_us: mono, at: Timestamp(0), wall_us: wall },
+                None => Anchor { boot_id: boot, mono_us: mono, at: Timestamp(0), wall_us: wall, told: Timestamp(0) },
             };
             world.anchor = anchor.clone();
             world.end_leftovers();

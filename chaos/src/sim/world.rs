@@ -186,7 +186,7 @@ impl World {
     #[must_use]
     pub fn new(seed: Seed, manner: Manner) -> Self {
         let kernel = Kernel::new(EPOCH_US);
-        let anchor = Anchor { boot_id: kernel.boot_id(), mono_us: 0, at: Timestamp(0), wall_us: EPOCH_US };
+        let anchor = Anchor { boot_id: kernel.boot_id(), mono_us: 0, at: Timestamp(0), wall_us: EPOCH_US, told: Timestamp(0) };
         Self {
             at: 0,
             heap: Heap::new(seed.stream("sim.ties")),
@@ -468,7 +468,8 @@ impl World {
         self.kernel.reboot(self.at);
         let wall_us = self.kernel.wall(self.at);
         let away = wall_us.saturating_sub(wall).unsigned_abs();
-        self.anchor = Anchor { boot_id: self.kernel.boot_id(), mono_us: 0, at: now + Span(away), wall_us };
+        let at = now + Span(away);
+        self.anchor = Anchor { boot_id: self.kernel.boot_id(), mono_us: 0, at, wall_us, told: at };
         self.jobs.clear();
         self.witness(Fact::Rebooted);
     }

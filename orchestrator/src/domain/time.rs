@@ -114,6 +114,9 @@ pub struct Anchor {
     pub at: Timestamp,
     /// The wall clock, in microseconds since 1970.
     pub wall_us: i64,
+    /// The newest moment in the journal when this was read; it may be later than the anchor, which is set every ten
+    /// seconds.
+    pub told: Timestamp,
 }
 
 impl Anchor {
@@ -124,13 +127,14 @@ impl Anchor {
     }
 
     /// The anchor from which this boot goes on: the same one within a boot; after a reboot the timeline continues
-    /// by as much as the wall clock advanced, and never back.
+    /// by as much as the wall clock advanced, and never back, not behind what the journal tells either.
     #[must_use]
     pub fn resumed(&self, boot_id: &str, mono_us: u64, wall_us: i64) -> Self {
         if self.boot_id == boot_id {
             return self.clone();
         }
         let away = u64::try_from(wall_us.saturating_sub(self.wall_us)).unwrap_or(0);
-        Self { boot_id: boot_id.to_owned(), mono_us, at: Timestamp(self.at.0.saturating_add(away)), wall_us }
+        let at = Timestamp(self.at.0.saturating_add(away)).max(self.told);
+        Self { boot_id: boot_id.to_owned(), mono_us, at, wall_us, told: self.told }
     }
 }

@@ -55,7 +55,7 @@ impl Timeline {
         let (mono_us, wall_us) = (mono_us(), wall_us());
         let anchor = match stored {
             Some(stored) => stored.resumed(&boot_id, mono_us, wall_us),
-            None => Anchor { boot_id, mono_us, at: Timestamp(0), wall_us },
+            None => Anchor { boot_id, mono_us, at: Timestamp(0), wall_us, told: Timestamp(0) },
         };
         Ok(Self { anchor })
     }
@@ -76,7 +76,8 @@ impl Timeline {
     #[must_use]
     pub fn anchor(&self) -> Anchor {
         let mono_us = mono_us();
-        Anchor { boot_id: self.anchor.boot_id.clone(), mono_us, at: self.anchor.at(mono_us), wall_us: wall_us() }
+        let at = self.anchor.at(mono_us);
+        Anchor { mono_us, at, wall_us: wall_us(), ..self.anchor.clone() }
     }
 
     /// The moment for one decision, with entropy from `draws`.

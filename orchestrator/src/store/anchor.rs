@@ -49,14 +49,19 @@ impl Store {
     }
 }
 
+const READ: &str = "SELECT boot_id, mono_us, at_us, wall_us,
+                           coalesce((SELECT at_us FROM event ORDER BY seq DESC LIMIT 1), 0)
+                    FROM clock WHERE id = 1";
+
 fn read(connection: &Connection) -> Result<Option<Anchor>, StoreError> {
     let row = connection
-        .query_row("SELECT boot_id, mono_us, at_us, wall_us FROM clock WHERE id = 1", [], |row| {
+        .query_row(READ, [], |row| {
             Ok(Anchor {
                 boot_id: row.get(0)?,
                 mono_us: row.get::<_, i64>(1)?.cast_unsigned(),
                 at: Timestamp(row.get::<_, i64>(2)?.cast_unsigned()),
                 wall_us: row.get(3)?,
+                told: Timestamp(row.get::<_, i64>(4)?.cast_unsigned()),
             })
         })
         .optional()?;
