@@ -19,8 +19,10 @@ pub(super) struct Slots {
     states: BTreeMap<ProjectId, (ProjectState, Option<SuspendReason>)>,
     /// Suspended projects that may go on and wait for a slot.
     awaiting: BTreeSet<ProjectId>,
-    /// While the fleet's breaker is open by right, with more openings than the policy allows: the newest of them.
-    open: Option<Timestamp>,
+    /// Whether the fleet's breaker is open, and was opened by right: with more openings than the policy allows.
+    open: bool,
+    /// When each project's breaker opened last, as far as the fleet's counts it.
+    openings: BTreeMap<ProjectId, Timestamp>,
     /// Until when nobody could be admitted.
     blocked_until: Timestamp,
 }
@@ -37,12 +39,15 @@ impl Slots {
         }
         let what = &entry.signal.what;
         if let What::FleetBreakerMoved { to, breakers, .. } = what {
-            let by_right = *to == BreakerState::Open && *breakers > self.policy.fleet_breaker_max;
-            self.open = by_right.then_some(entry.at);
-        } else if let (What::BreakerMoved { to: BreakerState::Open, .. }, Some(open)) = (what, &mut self.open) {
-            *open = entry.at;
+            self.open = *to == BreakerState::Open && *breakers > self.policy.fleet_breaker_max;
         }
-        let Some(project) = entry.signal.project_id else { return };
+        let Some(project) = entry.signal.project_id else {
+            // Of the fleet only a reset of its breaker can be asked.
+            if let What::OperatorAsked { .. } = what {
+                self.openings.clear();
+            }
+            return;
+        };
         if let What::ProjectEnqueued { .. } = what {
             self.states.insert(project, (ProjectState::Queued, None));
         } else if let What::ProjectMoved { to, reason, .. } = what {
@@ -50,6 +55,8 @@ impl Slots {
             self.awaiting.remove(&project);
         } else if let What::SlotAwaited { .. } = what {
             self.awaiting.insert(project);
+        } else if let What::BreakerMoved { to: BreakerState::Open, .. } = what {
+            self.openings.insert(project, entry.at);
         } else if is_called_off(what) {
             self.awaiting.remove(&project);
         }
@@ -67,8 +74,9 @@ impl Slots {
 
     /// Whether the fleet's breaker stops the queue at `at`, by right.
     pub(super) fn is_stopped(&self, at: Timestamp) -> bool {
-        let window = self.policy.fleet_breaker_window();
-        self.open.is_some_and(|since| at.since(since + window) <= GRACE)
+        let counts = self.policy.fleet_breaker_window();
+        let counted = self.openings.values().filter(|opened| at.since(**opened + counts) <= GRACE).count();
+        self.open && counted > self.policy.fleet_breaker_max as usize
     }
 
     /// Projects in the queue.
@@ -91,4 +99,43 @@ impl Slots {
 fn is_called_off(what: &What) -> bool {
     matches!(what, What::OperatorAsked { kind: RequestKind::Suspend, .. })
         || matches!(what, What::AgentReported { kind, .. } if kind == "credit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Story;
+    use orchestrator::domain::signal::Signal;
+
+    const TWO: u32 = 2;
+
+    fn fleet(story: Story, from: BreakerState, to: BreakerState) -> Story {
+        story.say(Signal::fleet(What::FleetBreakerMoved { from, to, breakers: TWO, max: 1 }))
+    }
+
+    /// The breakers of two projects open, at those seconds, where one may, and then the fleet's.
+    fn opened(first: u64, second: u64) -> Story {
+        let story = Story::new().at(first * 1_000).refused(1).at(second * 1_000).refused(TWO.into());
+        fleet(story, BreakerState::Closed, BreakerState::Open)
+    }
+
+    /// Whether the queue is stopped by right at that second, under a window of 100 s.
+    fn is_stopped(story: &Story, at: u64) -> bool {
+        let policy = Policy { fleet_breaker_max: 1, fleet_breaker_window_s: 100, ..Policy::default() };
+        let mut slots = Slots::under(policy);
+        story.journal().iter().for_each(|logged| slots.follow(&logged.entry));
+        slots.is_stopped(Timestamp(0) + Span::from_secs(at))
+    }
+
+    #[test]
+    fn the_queue_is_stopped_while_too_many_openings_are_in_the_window() {
+        assert!(is_stopped(&opened(0, 90), 160), "a minute late is in time");
+        assert!(!is_stopped(&opened(0, 90), 161), "the newest opening alone is not too many");
+        let again = opened(0, 90).at(95_000).breaker(1, BreakerState::HalfOpen, BreakerState::Open);
+        assert!(is_stopped(&again, 250) && !is_stopped(&again, 251), "the same project opens again");
+        let reset =
+            opened(0, 90).say(Signal::fleet(What::OperatorAsked { request: 1, kind: RequestKind::BreakerReset }));
+        assert!(!is_stopped(&reset, 91), "an operator forgave them");
+        assert!(!is_stopped(&fleet(opened(0, 90), BreakerState::Open, BreakerState::Closed), 91));
+    }
 }
