@@ -1,6 +1,6 @@
 //! S17: whose turn it is: highest priority first, then who was first, and nobody before those who come back from a rest.
 
-use super::follow::Slots;
+use super::slots::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::ProjectId;
