@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{error, note, result};
+use super::replay::PlantArg;
 use crate::sim::planted::{self, Bug, Kill, Matrix, SEEDS_MAX};
 use clap::Args;
 
@@ -10,7 +11,7 @@ use clap::Args;
 pub(super) struct PlantedArgs {
     /// Plant this bug only (see `--list`)
     #[arg(long, value_parser = bug, value_name = "NAME")]
-    bug: Option<&'static str>,
+    bug: Option<PlantArg>,
     /// Only say which bugs there are
     #[arg(long, conflicts_with = "bug")]
     list: bool,
@@ -26,9 +27,9 @@ pub(super) struct PlantedArgs {
 }
 
 /// A bug's name, as the catalogue spells it.
-fn bug(text: &str) -> Result<&'static str, String> {
-    let found = planted::all().find(|bug| bug.name == text);
-    found.map(|bug| bug.name).ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
+pub(super) fn bug(text: &str) -> Result<PlantArg, String> {
+    let found = planted::all().find(|bug| bug.name == text).map(PlantArg);
+    found.ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
 }
 
 /// `orch-chaos planted`.
@@ -40,7 +41,7 @@ pub(super) fn planted(args: &PlantedArgs) -> Exit {
     }
     // One of the harness's own bugs is a checker that panics: that is caught and judged, and its words help nobody here.
     std::panic::set_hook(Box::new(|_| {}));
-    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
+    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|PlantArg(only)| only.name == bug.name));
     let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds, !args.no_shrink)).collect();
     let harness = if args.bug.is_none() { planted::harness() } else { Vec::new() };
     let matrix = Matrix { kills, harness };

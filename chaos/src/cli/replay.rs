@@ -8,31 +8,32 @@ use crate::schedule::Schedule;
 use crate::sim::Outcome;
 use crate::sim::campaign::{Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
-use crate::sim::replay::{How, Planted, play};
+use crate::sim::planted::{self, Bug};
+use crate::sim::replay::{How, play};
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use std::sync::LazyLock;
 
-/// Bugs that can be planted.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum PlantArg {
-    /// One recovery more than is promised
-    BreakerOffByPlusOne,
-    /// One recovery less than is promised
-    BreakerOffByMinusOne,
+/// A bug of the catalogue, by its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlantArg(pub(super) &'static Bug);
+
+impl ValueEnum for PlantArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<PlantArg>> = LazyLock::new(|| planted::all().map(PlantArg).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        // There are too many for a line: `orch-chaos planted --list` names them.
+        Some(PossibleValue::new(self.0.name).hide(true))
+    }
 }
 
 impl PlantArg {
-    /// The bug.
-    pub(super) fn planted(self) -> Planted {
-        match self {
-            Self::BreakerOffByPlusOne => Planted::BreakerOffByPlusOne,
-            Self::BreakerOffByMinusOne => Planted::BreakerOffByMinusOne,
-        }
-    }
-
     /// As it is written on the command line.
     pub(super) fn option(planted: Option<Self>) -> String {
-        let value = planted.and_then(|planted| planted.to_possible_value());
-        value.map_or_else(String::new, |value| format!(" --plant {}", value.get_name()))
+        planted.map_or_else(String::new, |Self(bug)| format!(" --plant {}", bug.name))
     }
 }
 
@@ -61,7 +62,8 @@ pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, events: boo
         result(&format!("it was kept for {violates}: {expected}"));
     }
     let onlookers = onlookers(schedule, events);
-    let came = play(schedule, How { planted: planted.map(PlantArg::planted), onlookers, ..How::default() });
+    let came =
+        play(schedule, How { bend: planted.map(|PlantArg(bug)| (bug.plant)(schedule)), onlookers, ..How::default() });
     told(schedule, Played { seed: schedule.seed.0, came })
 }
 

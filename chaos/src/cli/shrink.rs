@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{note, result};
+use super::planted::bug;
 use super::replay::{PlantArg, measures};
 use super::run::{failed, read_schedule};
 use super::value;
@@ -36,8 +37,8 @@ pub(super) struct ShrinkArgs {
     /// Schedules to play at most
     #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
-    /// Play with this bug planted
-    #[arg(long, value_name = "BUG", value_enum)]
+    /// Play with this bug planted (`orch-chaos planted --list` names them)
+    #[arg(long, value_name = "BUG", value_parser = bug)]
     plant: Option<PlantArg>,
 }
 
@@ -70,7 +71,7 @@ fn found(args: &ShrinkArgs) -> Result<Schedule, (Exit, String)> {
 
 /// What fails under a schedule.
 fn violated(args: &ShrinkArgs, schedule: &Schedule) -> Result<Vec<Finding>, (Exit, String)> {
-    let how = How { planted: args.plant.map(PlantArg::planted), ..How::default() };
+    let how = How { bend: args.plant.map(|PlantArg(bug)| (bug.plant)(schedule)), ..How::default() };
     let outcome = play(schedule, how).map_err(|why| (Exit::Unexpected, why))?;
     Ok(outcome.violated().cloned().collect())
 }
