@@ -70,8 +70,8 @@ fn schedule(bug: &Bug, seed: u64) -> Schedule {
     draw::draw(&Request { seed: Seed(seed), duration_ms: Some(bug.minutes * 60_000), projects, roles, kinds })
 }
 
-/// Plays it as everybody does, but for how long work takes: as long in a long run as in a short one, so that a bug
-/// that needs its time meets projects that are over.
+/// Plays it as everybody does, but for how long work takes: as long in a long run as in a short one. With work in
+/// proportion S8 finds `half_open_admits_two` as well, and it is S7 that it was made for.
 pub(super) fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     replay::play(schedule, How { work_us: Some(WORK_US), ..how })
 }
