@@ -1,6 +1,7 @@
 //! What a simulated run is beside its faults: the installation's policy, who goes before whom, what operators ask for
 //! and what agents say of themselves. Data, like the faults; a schedule that says nothing of it has none of it.
 
+use orchestrator::config::file;
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::request::RequestKind;
 use serde::{Deserialize, Serialize};
@@ -174,17 +175,10 @@ impl Setting {
             return Err("an agent speaks that there is not, or after the end");
         }
         match &self.policy {
-            Some(policy) if !is_possible(policy) => Err("no installation can have that policy"),
+            Some(policy) if !file::is_possible(policy) => Err("no installation can have that policy"),
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// Whether `config.toml` could say this: nothing is 0, and the back-off begins below its bound.
-fn is_possible(policy: &Policy) -> bool {
-    let Ok(serde_json::Value::Object(numbers)) = serde_json::to_value(policy) else { return false };
-    let none = |value: &serde_json::Value| value.as_u64().is_none_or(|number| number == 0);
-    policy.backoff_base_s <= policy.backoff_cap_s && policy.unknown_s >= 10 && !numbers.values().any(none)
 }
 
 #[cfg(test)]
@@ -224,6 +218,9 @@ mod tests {
         assert!(refused(|setting| setting.said[0].at_ms = 11));
         assert!(refused(|setting| setting.said[0].role = 1));
         assert!(refused(|setting| setting.policy = Some(Policy { breaker_max: 0, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { breaker_max: 101, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { unknown_s: 9, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { ack_s: u64::MAX, ..Policy::default() })));
         assert!(refused(|setting| setting.policy = Some(Policy { backoff_base_s: 301, ..Policy::default() })));
     }
 }
