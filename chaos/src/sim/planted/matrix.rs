@@ -271,7 +271,11 @@ pub(super) fn calm() -> Schedule {
 #[cfg(test)]
 mod tests {
     use super::super::Bend;
+    use super::super::hands::Lax;
     use super::*;
+    use crate::fault::Kind;
+    use crate::schedule::{Params, Planned};
+    use crate::setting::Setting;
     use orchestrator::domain::limits::Policy;
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -301,6 +305,30 @@ mod tests {
     fn a_panic_is_a_finding() {
         let failed = twice(&calm(), &|| Some(Rc::new(RefCell::new(Panics))), false);
         assert_eq!(failed.into_iter().collect::<Vec<_>>(), [("panic", "panic: on purpose".to_owned())]);
+    }
+
+    /// By hand, for none of 300 seeds draws it. One breaker opens at half a minute and another at eight, so the fleet's
+    /// is to close at ten and a half; the run ends before a window after the second opening is over.
+    #[test]
+    fn a_fleet_breaker_that_counts_for_too_long_is_found() {
+        let policy = Policy { max_active: 2, fleet_breaker_max: 1, ..Policy::default() };
+        let dies = |id, at_ms, project| {
+            let (kind, role, params) = (Kind::AgentExitInstant, Some(0), Params::default());
+            Planned { id, at_ms, on_event: None, kind, project, role, params }
+        };
+        let schedule = Schedule {
+            duration_ms: 1_140_000,
+            control_ms: 570_000,
+            projects: 8,
+            faults: vec![dies(1, 10_000, 0), dies(2, 480_000, 3)],
+            setting: Setting { policy: Some(policy), ..Setting::default() },
+            ..calm()
+        };
+        assert_eq!(schedule.check(), Ok(()));
+        let found = |bend| failed(&play(&schedule, How { bend, ..How::default() })).into_keys().collect::<Vec<_>>();
+        assert_eq!(found(None), Vec::<&str>::new());
+        let late: BendRef = Rc::new(RefCell::new(Lax(|policy| policy.fleet_breaker_window_s *= 2)));
+        assert_eq!(found(Some(late)), ["L1", "L5"]);
     }
 
     #[test]
