@@ -1,6 +1,7 @@
 //! What a simulated run is beside its faults: the installation's policy, who goes before whom, what operators ask for
 //! and what agents say of themselves. Data, like the faults; a schedule that says nothing of it has none of it.
 
+use orchestrator::config::file;
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::request::RequestKind;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,43 @@ impl Setting {
         self.places.get(project as usize).cloned().unwrap_or_default()
     }
 
+    /// The same in a run with fewer projects: each goes by its new number, and what is of one without a number is left
+    /// out. Of two that become one, the first keeps its place.
+    #[must_use]
+    pub fn renumbered(&self, number: impl Fn(u32) -> Option<u32>) -> Self {
+        let mut setting = Self { places: Vec::new(), asked: Vec::new(), said: Vec::new(), ..self.clone() };
+        for (project, place) in (0..).zip(&self.places) {
+            if number(project).is_some_and(|number| number as usize == setting.places.len()) {
+                setting.places.push(place.clone());
+            }
+        }
+        let asked = self.asked.iter().filter_map(|asked| match asked.project {
+            Some(project) => Some(Asked { project: Some(number(project)?), ..*asked }),
+            None => Some(*asked),
+        });
+        setting.asked = asked.collect();
+        let said = self.said.iter().filter_map(|said| Some(Said { project: number(said.project)?, ..*said }));
+        setting.said = said.collect();
+        setting
+    }
+
+    /// The same in a run with so many roles: what agents of later ones say, the last of them says.
+    #[must_use]
+    pub fn with_roles(mut self, roles: u32) -> Self {
+        self.said.iter_mut().for_each(|said| said.role = said.role.min(roles.saturating_sub(1)));
+        self
+    }
+
+    /// The same in a run of that length: what comes later comes at its end.
+    #[must_use]
+    pub fn until(mut self, duration_ms: u64) -> Self {
+        let places = self.places.iter_mut().map(|place| &mut place.at_ms);
+        let asked = self.asked.iter_mut().map(|asked| &mut asked.at_ms);
+        let said = self.said.iter_mut().map(|said| &mut said.at_ms);
+        places.chain(asked).chain(said).for_each(|at_ms| *at_ms = duration_ms.min(*at_ms));
+        self
+    }
+
     /// The first thing that makes no sense in it, in a run of so many projects, roles and milliseconds.
     ///
     /// # Errors
@@ -137,17 +175,10 @@ impl Setting {
             return Err("an agent speaks that there is not, or after the end");
         }
         match &self.policy {
-            Some(policy) if !is_possible(policy) => Err("no installation can have that policy"),
+            Some(policy) if !file::is_possible(policy) => Err("no installation can have that policy"),
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// Whether `config.toml` could say this: nothing is 0, and the back-off begins below its bound.
-fn is_possible(policy: &Policy) -> bool {
-    let Ok(serde_json::Value::Object(numbers)) = serde_json::to_value(policy) else { return false };
-    let none = |value: &serde_json::Value| value.as_u64().is_none_or(|number| number == 0);
-    policy.backoff_base_s <= policy.backoff_cap_s && policy.unknown_s >= 10 && !numbers.values().any(none)
 }
 
 #[cfg(test)]
@@ -187,6 +218,9 @@ mod tests {
         assert!(refused(|setting| setting.said[0].at_ms = 11));
         assert!(refused(|setting| setting.said[0].role = 1));
         assert!(refused(|setting| setting.policy = Some(Policy { breaker_max: 0, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { breaker_max: 101, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { unknown_s: 9, ..Policy::default() })));
+        assert!(refused(|setting| setting.policy = Some(Policy { ack_s: u64::MAX, ..Policy::default() })));
         assert!(refused(|setting| setting.policy = Some(Policy { backoff_base_s: 301, ..Policy::default() })));
     }
 }

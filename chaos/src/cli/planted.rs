@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) struct PlantedArgs {
     /// Plant this bug only (see `--list`)
     #[arg(long, value_parser = bug, value_name = "NAME")]
-    bug: Option<&'static str>,
+    bug: Option<&'static Bug>,
     /// Only say which bugs there are
     #[arg(long, conflicts_with = "bug")]
     list: bool,
@@ -28,9 +28,14 @@ pub(super) struct PlantedArgs {
 }
 
 /// A bug's name, as the catalogue spells it.
-fn bug(text: &str) -> Result<&'static str, String> {
+pub(super) fn bug(text: &str) -> Result<&'static Bug, String> {
     let found = planted::all().find(|bug| bug.name == text);
-    found.map(|bug| bug.name).ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
+    found.ok_or_else(|| "no such bug; `orch-chaos planted --list` names them".to_owned())
+}
+
+/// The option that plants it.
+pub(super) fn option(planted: Option<&Bug>) -> String {
+    planted.map_or_else(String::new, |bug| format!(" --plant {}", bug.name))
 }
 
 /// `orch-chaos planted`.
@@ -40,7 +45,7 @@ pub(super) fn planted(args: &PlantedArgs) -> Exit {
         result(planted::all().map(line).collect::<String>().trim_end());
         return Exit::Pass;
     }
-    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|name| name == bug.name));
+    let wanted = planted::all().filter(|bug| args.bug.is_none_or(|only| only.name == bug.name));
     let kills: Vec<Kill> = wanted.map(|bug| planted::kill(bug, args.seeds, !args.no_shrink)).collect();
     let harness = if args.bug.is_none() { without(PANIC, planted::harness) } else { Vec::new() };
     let matrix = Matrix { kills, harness };

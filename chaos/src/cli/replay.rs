@@ -9,34 +9,8 @@ use crate::schedule::Schedule;
 use crate::sim::Outcome;
 use crate::sim::campaign::{Campaign, Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
-use crate::sim::replay::Planted;
-use clap::ValueEnum;
+use crate::sim::planted::Bug;
 use std::time::Instant;
-
-/// Bugs that can be planted.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum PlantArg {
-    /// One recovery more than is promised
-    BreakerOffByPlusOne,
-    /// One recovery less than is promised
-    BreakerOffByMinusOne,
-}
-
-impl PlantArg {
-    /// The bug.
-    pub(super) fn planted(self) -> Planted {
-        match self {
-            Self::BreakerOffByPlusOne => Planted::BreakerOffByPlusOne,
-            Self::BreakerOffByMinusOne => Planted::BreakerOffByMinusOne,
-        }
-    }
-
-    /// As it is written on the command line.
-    pub(super) fn option(planted: Option<Self>) -> String {
-        let value = planted.and_then(|planted| planted.to_possible_value());
-        value.map_or_else(String::new, |value| format!(" --plant {}", value.get_name()))
-    }
-}
 
 /// The size of a schedule, in words.
 pub(super) fn measures(schedule: &Schedule) -> String {
@@ -48,8 +22,7 @@ pub(super) fn measures(schedule: &Schedule) -> String {
 }
 
 /// Plays it in the simulator under every checker, and tells what they say; as a report, if one is asked for.
-pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, shown: Shown<'_>) -> Exit {
-    let planted = planted.map(PlantArg::planted);
+pub(super) fn replay(schedule: &Schedule, planted: Option<&'static Bug>, shown: Shown<'_>) -> Exit {
     if shown.json || shown.out.is_some() {
         return report(schedule, planted, shown);
     }
@@ -65,7 +38,7 @@ pub(super) fn replay(schedule: &Schedule, planted: Option<PlantArg>, shown: Show
 }
 
 /// The report of a campaign of one seed that was not drawn: nothing is owed by it.
-fn report(schedule: &Schedule, planted: Option<Planted>, shown: Shown<'_>) -> Exit {
+fn report(schedule: &Schedule, planted: Option<&'static Bug>, shown: Shown<'_>) -> Exit {
     let (began, now) = (Instant::now(), jiff::Timestamp::now());
     let seed = schedule.seed.0;
     let id = run_id(now, seed);

@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{error, note, result, style};
+use super::planted::bug;
 use super::progress::Progress;
 use super::replay;
 use super::sim::{self, SimArgs};
@@ -13,6 +14,7 @@ use crate::report::render;
 use crate::schedule::{PROJECTS_MAX, Schedule};
 use crate::seed::Seed;
 use crate::sim::draw;
+use crate::sim::planted::Bug;
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use orchestrator::domain::limits::ROLES_MAX;
@@ -102,9 +104,9 @@ pub(super) struct ReplayArgs {
     /// A schedule, or the folder of a report
     #[arg(value_name = "SCHEDULE|REPORT-DIR")]
     from: PathBuf,
-    /// Play a simulated schedule with this bug planted
-    #[arg(long, value_name = "BUG", value_enum)]
-    plant: Option<replay::PlantArg>,
+    /// Play a simulated schedule with this bug planted (`orch-chaos planted --list` names them)
+    #[arg(long, value_name = "BUG", value_parser = bug)]
+    plant: Option<&'static Bug>,
     #[command(flatten)]
     play: PlayArgs,
 }

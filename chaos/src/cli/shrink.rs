@@ -2,7 +2,8 @@
 
 use super::exit::Exit;
 use super::output::{note, result};
-use super::replay::{PlantArg, measures};
+use super::planted::{bug, option};
+use super::replay::measures;
 use super::run::{failed, read_schedule};
 use super::value;
 use crate::check::{Finding, witnessed};
@@ -10,6 +11,7 @@ use crate::fault::Mode;
 use crate::schedule::{Planned, Schedule};
 use crate::seed::Seed;
 use crate::sim::draw::{Request, draw, kinds};
+use crate::sim::planted::Bug;
 use crate::sim::replay::{How, play};
 use crate::sim::shrink;
 use clap::Args;
@@ -36,9 +38,9 @@ pub(super) struct ShrinkArgs {
     /// Schedules to play at most
     #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
-    /// Play with this bug planted
-    #[arg(long, value_name = "BUG", value_enum)]
-    plant: Option<PlantArg>,
+    /// Play with this bug planted (`orch-chaos planted --list` names them)
+    #[arg(long, value_name = "BUG", value_parser = bug)]
+    plant: Option<&'static Bug>,
 }
 
 fn invariant(text: &str) -> Result<&'static str, String> {
@@ -70,7 +72,7 @@ fn found(args: &ShrinkArgs) -> Result<Schedule, (Exit, String)> {
 
 /// What fails under a schedule.
 fn violated(args: &ShrinkArgs, schedule: &Schedule) -> Result<Vec<Finding>, (Exit, String)> {
-    let how = How { planted: args.plant.map(PlantArg::planted), ..How::default() };
+    let how = How { bend: args.plant.map(|bug| (bug.plant)(schedule)), ..How::default() };
     let outcome = play(schedule, how).map_err(|why| (Exit::Unexpected, why))?;
     Ok(outcome.violated().cloned().collect())
 }
@@ -106,7 +108,7 @@ fn shrunk(args: &ShrinkArgs, schedule: &Schedule) -> Result<(), (Exit, String)> 
         note("stopped at the bound of --runs; more might make it smaller");
     }
     result(least.story.as_deref().unwrap_or_default());
-    result(&format!("replay: orch-chaos replay {}{}", out.display(), PlantArg::option(args.plant)));
+    result(&format!("replay: orch-chaos replay {}{}", out.display(), option(args.plant)));
     Ok(())
 }
 

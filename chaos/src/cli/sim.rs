@@ -14,7 +14,8 @@ use crate::seed::Seed;
 use crate::sim::campaign::{Campaign, Played, Totals};
 use crate::sim::draw;
 use crate::sim::gate_process::{self, Players};
-use crate::sim::replay::{self, How, Planted};
+use crate::sim::planted::Bug;
+use crate::sim::replay::{self, How};
 use crate::truth::Injection;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -193,7 +194,7 @@ pub(super) fn reported(mut report: Report, why: Option<Why>, only: Option<&Only<
 /// Plays one schedule, told as asked for; its journal is kept if there will be a folder to keep it in.
 pub(super) fn alone<'a>(
     schedule: &'a Schedule,
-    planted: Option<Planted>,
+    planted: Option<&'static Bug>,
     shown: Shown<'_>,
     id: &str,
 ) -> (Only<'a>, Played) {
@@ -206,7 +207,8 @@ pub(super) fn alone<'a>(
         onlookers.push(Box::new(keeper));
         kept
     });
-    let came = replay::play(schedule, How { planted, onlookers, ..How::default() });
+    let bend = planted.map(|bug| (bug.plant)(schedule));
+    let came = replay::play(schedule, How { bend, onlookers, ..How::default() });
     let injections = came.as_ref().map_or_else(|_| Vec::new(), |outcome| outcome.injections.clone());
     (Only { schedule, kept, injections }, Played { seed: schedule.seed.0, came })
 }

@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn times_of_the_wall_and_of_the_timeline_agree() {
         let mono_us = micros(ClockId::Monotonic);
-        let anchor = Anchor { boot_id: String::new(), mono_us, at: Timestamp(5_000_000), wall_us: 0, told: Timestamp(0) };
+        let anchor =
+            Anchor { boot_id: String::new(), mono_us, at: Timestamp(5_000_000), wall_us: 0, told: Timestamp(0) };
         let clock = Clock { anchor };
         let wall = micros(ClockId::Realtime);
         let now = clock.now();

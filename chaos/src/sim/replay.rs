@@ -2,6 +2,7 @@
 //! `replay`, `shrink` and the regressions play.
 
 use super::plan::{Outcome, Plan};
+use super::planted::BendRef;
 use super::run::Sim;
 use super::world::Manner;
 use crate::check::{Checker, witnessed};
@@ -11,34 +12,19 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How long an agent's work takes in a run of up to half an hour, in microseconds: short enough that projects end.
-const WORK_US: (u64, u64) = (60_000_000, 480_000_000);
+pub(super) const WORK_US: (u64, u64) = (60_000_000, 480_000_000);
 /// In longer runs it takes longer in proportion.
 const HALF_AN_HOUR_MS: u64 = 1_800_000;
 
-/// A bug that is planted from outside, through the policy that an installation may set, while the checkers hold to the
-/// promised one. It shows that what would be a bug of the orchestrator is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Planted {
-    /// The breaker lets one recovery more through than is promised (G8).
-    BreakerOffByPlusOne,
-    /// It lets one less through.
-    BreakerOffByMinusOne,
-}
-
-/// A schedule as it is replayed.
+/// A schedule as it is replayed. Work takes that long, in microseconds, or as long as fits the run.
 #[must_use]
-pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
-    let mut policy = schedule.policy();
+pub fn plan(schedule: &Schedule, work_us: Option<(u64, u64)>) -> Plan {
     let scaled = |us: u64| us * (schedule.duration_ms / HALF_AN_HOUR_MS).max(1);
-    match planted {
-        Some(Planted::BreakerOffByPlusOne) => policy.breaker_max += 1,
-        Some(Planted::BreakerOffByMinusOne) => policy.breaker_max -= 1,
-        None => {}
-    }
+    let work_us = work_us.unwrap_or((scaled(WORK_US.0), scaled(WORK_US.1)));
     Plan {
         schedule: schedule.clone(),
-        manner: Manner { work_us: (scaled(WORK_US.0), scaled(WORK_US.1)), ..Manner::default() },
-        policy,
+        manner: Manner { work_us, ..Manner::default() },
+        policy: schedule.policy(),
         blows: Vec::new(),
         crashes: BTreeMap::new(),
         record_points: false,
@@ -49,25 +35,30 @@ pub fn plan(schedule: &Schedule, planted: Option<Planted>) -> Plan {
 /// How a schedule is played, beside what it says itself.
 #[derive(Default)]
 pub struct How {
-    /// The bug that is planted, if one is.
-    pub planted: Option<Planted>,
+    /// The bug that is planted, if one is: what would be a bug of the orchestrator.
+    pub bend: Option<BendRef>,
+    /// How long work takes, if not as long as fits the run.
+    pub work_us: Option<(u64, u64)>,
     /// Whether a fingerprint of everything that happens is taken.
     pub fingerprint: bool,
+    /// Who judges; if nobody is named, every checker of a simulated run.
+    pub checkers: Option<Vec<Box<dyn Checker>>>,
     /// Who looks on, to tell or to keep what happens; what they say in the end is not among the findings.
     pub onlookers: Vec<Box<dyn Checker>>,
 }
 
-/// Plays a schedule under every checker of a simulated run.
+/// Plays a schedule.
 ///
 /// # Errors
 /// The words of a panic, of the orchestrator's or of the simulator's; a checker that panics is a finding.
 pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
     let (calm, fault_free) = (schedule.is_calm(), schedule.faults.is_empty());
-    let mut checkers = witnessed::under(calm, schedule.policy());
+    let every = || witnessed::under(calm, schedule.policy());
+    let mut checkers = how.checkers.unwrap_or_else(every);
     let judging = checkers.len();
     checkers.extend(how.onlookers);
-    let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.planted) };
-    let played = catch_unwind(AssertUnwindSafe(|| Sim::new(plan).map(|sim| sim.play(checkers))));
+    let plan = Plan { fingerprint: how.fingerprint, ..plan(schedule, how.work_us) };
+    let played = catch_unwind(AssertUnwindSafe(|| Sim::bent(plan, how.bend).map(|sim| sim.play(checkers))));
     match played {
         Ok(outcome) => {
             let broke = |error: StoreError| Outcome { broke: Some(error.to_string()), ..Outcome::default() };

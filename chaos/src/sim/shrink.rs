@@ -127,15 +127,30 @@ fn size(schedule: &Schedule) -> impl Ord + use<> {
 
 /// How much there is beside the faults.
 fn beside(setting: &Setting) -> usize {
-    let odd = |policy: &Policy| {
-        let (Ok(is), Ok(default)) = (serde_json::to_value(policy), serde_json::to_value(Policy::default())) else {
-            return 0;
-        };
-        let keys = is.as_object().into_iter().flatten();
-        1 + keys.filter(|(key, value)| default.get(key) != Some(value)).count()
-    };
-    let of_policy = setting.policy.as_ref().map_or(0, odd);
+    let of_policy = setting.policy.as_ref().map_or(0, |policy| 1 + odd(policy).len());
     setting.asked.len() + setting.said.len() + setting.places.len() + of_policy + usize::from(setting.attended)
+}
+
+/// A policy, limit by limit.
+fn limits(policy: &Policy) -> serde_json::Map<String, serde_json::Value> {
+    match serde_json::to_value(policy) {
+        Ok(serde_json::Value::Object(limits)) => limits,
+        Ok(_) | Err(_) => serde_json::Map::new(),
+    }
+}
+
+/// The limits that are not the default.
+fn odd(policy: &Policy) -> Vec<String> {
+    let default = limits(&Policy::default());
+    limits(policy).into_iter().filter(|(key, value)| default.get(key) != Some(value)).map(|(key, _)| key).collect()
+}
+
+/// The policy with the default of one limit.
+fn with_default(policy: &Policy, key: &str) -> Policy {
+    let mut limits = limits(policy);
+    // What a policy does not say is the default.
+    limits.remove(key);
+    serde_json::from_value(limits.into()).unwrap_or_else(|_| policy.clone())
 }
 
 /// The faults in the order of their times, numbered from 1.
@@ -214,7 +229,7 @@ impl Search<'_> {
         }
     }
 
-    /// Less beside the faults: nothing, one of its parts less, one request or word less.
+    /// Less beside the faults: nothing, one of its parts less, one request, word or limit less.
     fn setting(&mut self) {
         let parts: [fn(&mut Setting); 6] = [
             |setting| *setting = Setting::default(),
@@ -237,6 +252,9 @@ impl Search<'_> {
                 setting.said.remove(place);
             });
         }
+        for key in self.best.setting.policy.as_ref().map(odd).unwrap_or_default() {
+            self.set(|setting| setting.policy = setting.policy.as_ref().map(|policy| with_default(policy, &key)));
+        }
     }
 
     /// Takes the best schedule with another setting.
@@ -250,18 +268,9 @@ impl Search<'_> {
     fn projects(&mut self) {
         let mut project = 0;
         while project < self.best.projects && self.best.projects > 1 && !self.exhausted {
-            let kept = self.best.faults.iter().filter(|fault| fault.project != project).cloned();
-            let moved = kept.map(|mut fault| {
-                fault.project -= u32::from(fault.project > project);
-                fault
-            });
-            let spared = Schedule { projects: self.best.projects - 1, ..self.with(moved.collect()) };
-            let faults = self.best.faults.iter().cloned();
-            let joined = faults.map(|mut fault| {
-                fault.project = fault.project.min(self.best.projects.saturating_sub(2));
-                fault
-            });
-            let joined = Schedule { projects: self.best.projects - 1, ..self.with(joined.collect()) };
+            let last = self.best.projects - 1;
+            let spared = self.fewer_projects(|it| (it != project).then_some(it - u32::from(it > project)));
+            let joined = self.fewer_projects(|it| Some(it.min(last.saturating_sub(1))));
             if !self.take(spared) && !self.take(joined) {
                 project += 1;
             }
@@ -269,6 +278,15 @@ impl Search<'_> {
         for place in 0..self.best.faults.len() {
             self.change(place, |fault| fault.project = 0);
         }
+    }
+
+    /// The best schedule with one project less, each by its new number; what is of one without a number is left out.
+    fn fewer_projects(&self, number: impl Fn(u32) -> Option<u32>) -> Schedule {
+        let faults = self.best.faults.iter();
+        let faults = faults.filter_map(|fault| Some(Planned { project: number(fault.project)?, ..fault.clone() }));
+        let candidate = self.with(faults.collect());
+        let setting = self.best.setting.renumbered(number);
+        Schedule { projects: self.best.projects - 1, setting, ..candidate }
     }
 
     /// One role less, the last first; then faults aimed at the first.
@@ -280,7 +298,8 @@ impl Search<'_> {
                 fault.role = fault.role.map(|role| role.min(last.saturating_sub(1)));
                 fault
             });
-            if !self.take(Schedule { roles: last, ..self.with(lower.collect()) }) {
+            let setting = self.best.setting.clone().with_roles(last);
+            if !self.take(Schedule { roles: last, setting, ..self.with(lower.collect()) }) {
                 break;
             }
         }
@@ -326,8 +345,8 @@ impl Search<'_> {
         for shorter in LENGTHS_MS.iter().copied().filter(|length| *length < duration_ms) {
             let quiet = [control_ms.min(shorter / 2), shorter * control_ms / duration_ms];
             if quiet.into_iter().any(|control_ms| {
-                let candidate = Schedule { duration_ms: shorter, control_ms, ..self.best.clone() };
-                self.take(candidate)
+                let setting = self.best.setting.clone().until(shorter);
+                self.take(Schedule { duration_ms: shorter, control_ms, setting, ..self.best.clone() })
             }) {
                 break;
             }
@@ -359,7 +378,9 @@ mod tests {
     use super::*;
     use crate::fault::Kind;
     use crate::seed::Seed;
+    use crate::setting::{Asked, Place, Said, Word};
     use crate::sim::draw::{Request, draw, kinds};
+    use orchestrator::domain::request::RequestKind;
 
     /// The first schedule that is drawn with at least so many faults, and what it holds of these kinds.
     fn drawn(faults: usize, holds: &[Kind]) -> Schedule {
@@ -426,6 +447,35 @@ mod tests {
         assert_eq!(left.setting, Setting::default());
         let kept = |of: &Schedule| (of.projects, of.roles, of.duration_ms);
         assert_eq!(kept(&left), kept(&schedule));
+    }
+
+    #[test]
+    fn the_setting_follows_what_it_is_of() {
+        let drawn = drawn(8, &[Kind::SessionKill]);
+        let policy = Policy { max_active: 1, breaker_max: 2, unknown_s: 60, ..Policy::default() };
+        let place = |at_ms| Place { at_ms, ..Place::default() };
+        let asked = |project, at_ms| Asked { at_ms, project: Some(project), kind: RequestKind::Retry, looks: false };
+        let said = |project, role, word| Said { at_ms: 1_700_000, project, role, word };
+        let setting = Setting {
+            policy: Some(policy),
+            places: vec![place(0), place(5), place(1_700_000)],
+            asked: vec![asked(0, 5), asked(2, 1_700_000)],
+            said: vec![said(1, 0, Word::Idle), said(2, 1, Word::Fail)],
+            attended: true,
+        };
+        let schedule = Schedule { projects: 3, roles: 2, faults: Vec::new(), setting, ..drawn };
+        assert_eq!(schedule.check(), Ok(()));
+        let least = |fails: fn(&Setting) -> bool| {
+            let left = same(&schedule, |tried| fails(&tried.setting)).schedule;
+            assert!(fails(&left.setting));
+            assert_eq!((left.projects, left.roles, left.duration_ms), (1, 1, DURATION_MS_MIN), "{left:#?}");
+            left.setting
+        };
+        assert_eq!(least(|setting| !setting.places.is_empty()).places.len(), 1);
+        assert_eq!(least(|setting| setting.asked.iter().any(|asked| asked.at_ms > 5)).asked.len(), 1);
+        assert_eq!(least(|setting| setting.said.iter().any(|said| said.word == Word::Fail)).said.len(), 1);
+        let tight = least(|setting| setting.policy.as_ref().is_some_and(|policy| policy.breaker_max == 2));
+        assert_eq!(tight.policy, Some(Policy { breaker_max: 2, ..Policy::default() }));
     }
 
     /// A shrinker that changes which invariant fails loses the bug that it was given.

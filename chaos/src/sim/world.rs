@@ -186,7 +186,8 @@ impl World {
     #[must_use]
     pub fn new(seed: Seed, manner: Manner) -> Self {
         let kernel = Kernel::new(EPOCH_US);
-        let anchor = Anchor { boot_id: kernel.boot_id(), mono_us: 0, at: Timestamp(0), wall_us: EPOCH_US, told: Timestamp(0) };
+        let anchor =
+            Anchor { boot_id: kernel.boot_id(), mono_us: 0, at: Timestamp(0), wall_us: EPOCH_US, told: Timestamp(0) };
         Self {
             at: 0,
             heap: Heap::new(seed.stream("sim.ties")),

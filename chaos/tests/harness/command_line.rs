@@ -55,6 +55,8 @@ fn a_refusal_is_one_line_and_exit_2() {
         &["run", "--mode", "sim", "--fault", "session_kill=2"],
         &["run", "--mode", "sim", "--seed", "1", "--keep"],
         &["replay", "no-such-file"],
+        &["replay", "no-such-file", "--plant", "nonsense"],
+        &["shrink", "no-such-file", "--plant", "nonsense"],
         &["report", "no-such-folder"],
         &["nonsense"],
     ] {
@@ -135,6 +137,20 @@ fn a_simulated_run_is_told_in_order() {
     let at: Vec<f64> = lines.iter().filter_map(|line| line.get(..13)?.trim().parse().ok()).collect();
     assert_eq!(at.len(), lines.len());
     assert!(at.is_sorted(), "{by_seed}");
+}
+
+/// Any bug of the catalogue, not only one of the policy.
+#[test]
+fn a_bug_is_planted_by_its_name() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/regressions/one-recovery-too-many.json");
+    let fails = |bug: &str, invariant: &str| {
+        let said = chaos(&["replay", kept, "--plant", bug]);
+        assert_eq!(said.status.code(), Some(3), "{}", out(&said));
+        assert!(out(&said).contains(&format!("FAIL  {invariant} ")), "{}", out(&said));
+    };
+    fails("breaker_off_by_plus_one", "S7");
+    fails("effect_before_intent", "S13");
+    assert_eq!(chaos(&["replay", kept]).status.code(), Some(0));
 }
 
 #[test]

@@ -261,12 +261,26 @@ fn policy(table: &Table<'_>) -> Result<Policy, Fault> {
     // Whichever of the two is written in the file is the one to point at.
     let written = table.get("backoff_base_s").or_else(|| table.get("backoff_cap_s"));
     match written {
-        Some(value) if policy.backoff_base_s > policy.backoff_cap_s => Err(value.refuse(format!(
+        Some(value) if !waits_grow(&policy) => Err(value.refuse(format!(
             "backoff_base_s ({}) must not exceed backoff_cap_s ({})",
             policy.backoff_base_s, policy.backoff_cap_s
         ))),
         Some(_) | None => Ok(policy),
     }
+}
+
+/// Whether a `config.toml` could say this: every limit is in its range, and they fit each other.
+#[must_use]
+pub fn is_possible(policy: &Policy) -> bool {
+    let within = |Limit { bound, get, .. }: &Limit| {
+        i64::try_from(get(policy)).is_ok_and(|value| (bound.min..=bound.max).contains(&value))
+    };
+    LIMITS.iter().all(within) && waits_grow(policy)
+}
+
+/// Whether the first wait before an attempt is no longer than the longest.
+fn waits_grow(policy: &Policy) -> bool {
+    policy.backoff_base_s <= policy.backoff_cap_s
 }
 
 fn http(value: &Value<'_>, public: bool) -> Result<SocketAddr, Fault> {

@@ -1,6 +1,6 @@
 //! L5: what is broken for good in one project stops no other.
 
-use super::follow::Slots;
+use super::slots::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId};
@@ -10,7 +10,7 @@ use orchestrator::domain::state::{ProjectState, SuspendReason};
 use orchestrator::domain::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long after healing a project to which nothing ever happened may still wait for its turn.
+/// How long a project to which nothing ever happened may wait once the world is healed and a slot is free.
 const WITHIN: Span = Span::from_secs(300);
 
 /// The checker of L5.
@@ -22,7 +22,6 @@ pub(super) struct Apart {
     hurt: BTreeSet<ProjectId>,
     done: BTreeSet<ProcessId>,
     agents: BTreeMap<(ProjectId, String), ProcessId>,
-    states: BTreeMap<ProjectId, (ProjectState, Option<SuspendReason>)>,
     healed: Option<Timestamp>,
     tally: Tally,
 }
@@ -62,20 +61,20 @@ impl Checker for Apart {
         let what = &entry.signal.what;
         if matches!(what, What::SubprocessFailed { .. } | What::OperationFailed { .. } | What::OperatorAsked { .. }) {
             self.hurt.insert(project);
-        } else if let What::ProjectMoved { to, reason, .. } = what {
-            self.states.insert(project, (*to, *reason));
         }
     }
 
     fn finish(&mut self, evidence: &Evidence<'_>) -> Verdict {
-        let healed = self.healed.is_some_and(|healed| evidence.truth.ended_at.since(healed) > WITHIN);
-        let stopped = self.slots.is_stopped(evidence.truth.ended_at);
+        let ended = evidence.truth.ended_at;
+        let since = self.healed.map(|healed| healed.max(self.slots.free_since()));
+        let turn = since.is_some_and(|since| ended.since(since) > WITHIN);
+        let turn = turn && !self.slots.is_full() && !self.slots.is_stopped(ended);
         for project in self.accepted.difference(&self.hurt) {
-            let (state, reason) = self.states.get(project).copied().unwrap_or((ProjectState::Queued, None));
+            let (state, reason) = self.slots.state(*project).unwrap_or((ProjectState::Queued, None));
             let is_stopped = match state {
                 ProjectState::Failed => true,
                 ProjectState::Suspended => reason == Some(SuspendReason::Breaker),
-                ProjectState::Queued => healed && !stopped && !self.others_work(*project),
+                ProjectState::Queued => turn,
                 ProjectState::Provisioning
                 | ProjectState::Launching
                 | ProjectState::Briefing
@@ -95,14 +94,6 @@ impl Apart {
     /// Under the policy of the installation.
     pub(super) fn under(policy: Policy) -> Self {
         Self { slots: Slots::under(policy), ..Self::default() }
-    }
-
-    /// Whether anyone else is being worked on: then a queued one waits for its turn.
-    fn others_work(&self, project: ProjectId) -> bool {
-        let mut others = self.states.iter().filter(|(other, _)| **other != project);
-        others.any(|(_, (state, _))| {
-            !state.is_terminal() && !matches!(state, ProjectState::Queued | ProjectState::Suspended)
-        })
     }
 }
 
@@ -125,6 +116,12 @@ mod tests {
     fn a_queue_that_stands_still_fails() {
         let waits = || Past::new().fact(Fact::Healed).at(400);
         assert_eq!(waits().is(Apart::default()), Is::Fail);
-        assert_eq!(waits().told(|story| story.also_running(2)).is(Apart::default()), Is::Pass, "it waits for its turn");
+        let other = || waits().told(|story| story.also_running(2));
+        let one = || Apart::under(Policy { max_active: 1, ..Policy::default() });
+        assert_eq!(other().at(900).is(one()), Is::Pass, "it waits for its turn");
+        assert_eq!(other().is(Apart::default()), Is::Fail, "others work, and there are slots for all");
+        let freed = || other().at(500).told(|story| story.completed(2));
+        assert_eq!(freed().at(800).is(one()), Is::Pass, "it is about to have its turn");
+        assert_eq!(freed().at(801).is(one()), Is::Fail);
     }
 }

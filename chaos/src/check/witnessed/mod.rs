@@ -13,7 +13,6 @@ mod cleared;
 mod counted;
 mod dated;
 mod discreet;
-mod follow;
 mod founded;
 mod intended;
 mod kept;
@@ -24,6 +23,7 @@ mod noticed;
 mod past;
 mod reopened;
 mod resting;
+mod seats;
 mod settled;
 mod slots;
 mod turns;
@@ -63,7 +63,7 @@ pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
         Box::<intended::Intended>::default(),
         Box::<cleared::Cleared>::default(),
         Box::<discreet::Discreet>::default(),
-        Box::new(slots::Seats::under(policy.clone())),
+        Box::new(seats::Seats::under(policy.clone())),
         Box::new(turns::Turns::under(policy.clone())),
         Box::<answered::Answered>::default(),
         Box::new(noticed::Noticed::under(policy.clone())),

@@ -1,6 +1,6 @@
 //! L1 and L2: once the world is healed, everything comes to its end, or it can be said why not.
 
-use super::follow::Slots;
+use super::slots::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::truth::Incarnation;
 use crate::witness::{Fact, Witnessed};

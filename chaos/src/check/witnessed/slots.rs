@@ -1,66 +1,146 @@
-//! S16: no more projects are at work than there are slots.
+//! Slots and the queue as the journal tells of them, for those checkers to which they matter.
 
-use super::follow::Slots;
-use crate::check::{Checker, Evidence, Tally, Verdict};
+use orchestrator::domain::breaker::BreakerState;
+use orchestrator::domain::id::ProjectId;
 use orchestrator::domain::limits::Policy;
+use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::signal::{Entry, What};
+use orchestrator::domain::state::{ProjectState, SuspendReason};
+use orchestrator::domain::time::{Span, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The checker of S16.
+/// How much later than its time the fleet's breaker may close: the turn that is due then.
+const GRACE: Span = Span::from_secs(60);
+
+/// Who is at work, who waits, and whether the queue is stopped.
 #[derive(Debug, Default)]
-pub(super) struct Seats {
-    slots: Slots,
-    tally: Tally,
+pub(super) struct Slots {
+    pub(super) policy: Policy,
+    states: BTreeMap<ProjectId, (ProjectState, Option<SuspendReason>)>,
+    /// Suspended projects that may go on and wait for a slot.
+    awaiting: BTreeSet<ProjectId>,
+    /// Whether the fleet's breaker is open, and was opened by right: with more openings than the policy allows.
+    open: bool,
+    /// When each project's breaker opened last, as far as the fleet's counts it.
+    openings: BTreeMap<ProjectId, Timestamp>,
+    /// Until when nobody could be admitted.
+    blocked_until: Timestamp,
 }
 
-impl Seats {
-    /// Under the policy of the installation.
+impl Slots {
     pub(super) fn under(policy: Policy) -> Self {
-        Self { slots: Slots::under(policy), ..Self::default() }
+        Self { policy, ..Self::default() }
+    }
+
+    /// Follows one entry.
+    pub(super) fn follow(&mut self, entry: &Entry) {
+        if self.is_full() || self.is_stopped(entry.at) {
+            self.blocked_until = entry.at;
+        }
+        let what = &entry.signal.what;
+        if let What::FleetBreakerMoved { to, breakers, .. } = what {
+            self.open = *to == BreakerState::Open && *breakers > self.policy.fleet_breaker_max;
+        }
+        let Some(project) = entry.signal.project_id else {
+            // Of the fleet only a reset of its breaker can be asked.
+            if let What::OperatorAsked { .. } = what {
+                self.openings.clear();
+            }
+            return;
+        };
+        if let What::ProjectEnqueued { .. } = what {
+            self.states.insert(project, (ProjectState::Queued, None));
+        } else if let What::ProjectMoved { to, reason, .. } = what {
+            self.states.insert(project, (*to, *reason));
+            self.awaiting.remove(&project);
+        } else if let What::SlotAwaited { .. } = what {
+            self.awaiting.insert(project);
+        } else if let What::BreakerMoved { to: BreakerState::Open, .. } = what {
+            self.openings.insert(project, entry.at);
+        } else if is_called_off(what) {
+            self.awaiting.remove(&project);
+        }
+    }
+
+    /// Where a project is, and why it rests if it does.
+    pub(super) fn state(&self, project: ProjectId) -> Option<(ProjectState, Option<SuspendReason>)> {
+        self.states.get(&project).copied()
+    }
+
+    /// Projects that have a slot.
+    pub(super) fn active(&self) -> usize {
+        self.states.values().filter(|(state, _)| state.is_active()).count()
+    }
+
+    /// Whether every slot is taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.active() >= self.policy.max_active as usize
+    }
+
+    /// Whether the fleet's breaker stops the queue at `at`, by right.
+    pub(super) fn is_stopped(&self, at: Timestamp) -> bool {
+        let counts = self.policy.fleet_breaker_window();
+        let counted = self.openings.values().filter(|opened| at.since(**opened + counts) <= GRACE).count();
+        self.open && counted > self.policy.fleet_breaker_max as usize
+    }
+
+    /// Projects in the queue.
+    pub(super) fn queued(&self) -> impl Iterator<Item = ProjectId> {
+        self.states.iter().filter(|(_, (state, _))| *state == ProjectState::Queued).map(|(id, _)| *id)
+    }
+
+    /// Suspended projects that wait for a slot.
+    pub(super) fn awaiting(&self) -> &BTreeSet<ProjectId> {
+        &self.awaiting
+    }
+
+    /// Since when somebody could have been admitted.
+    pub(super) fn free_since(&self) -> Timestamp {
+        self.blocked_until
     }
 }
 
-impl Checker for Seats {
-    fn id(&self) -> &'static str {
-        "S16"
-    }
-
-    fn title(&self) -> &'static str {
-        "never more than max_active projects are at work, whoever lets them"
-    }
-
-    fn observe(&mut self, entry: &Entry) {
-        self.slots.follow(entry);
-        let What::ProjectMoved { to, .. } = entry.signal.what else { return };
-        let (active, max) = (self.slots.active(), self.slots.policy.max_active as usize);
-        self.tally.check(!to.is_active() || active <= max, || {
-            format!("seq {}: {active} projects are at work, {max} may be", entry.seq)
-        });
-    }
-
-    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
-        self.tally.verdict("no project ever moved")
-    }
+/// Whether this ends the wait for a slot: an operator wants it to rest, or its agent is out of credit again.
+fn is_called_off(what: &What) -> bool {
+    matches!(what, What::OperatorAsked { kind: RequestKind::Suspend, .. })
+        || matches!(what, What::AgentReported { kind, .. } if kind == "credit")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::past::Past;
     use super::*;
-    use crate::check::Is;
-    use orchestrator::domain::state::ProjectState;
+    use crate::story::Story;
+    use orchestrator::domain::signal::Signal;
 
-    fn checker() -> Seats {
-        Seats::under(Policy { max_active: 1, ..Policy::default() })
+    const TWO: u32 = 2;
+
+    fn fleet(story: Story, from: BreakerState, to: BreakerState) -> Story {
+        story.say(Signal::fleet(What::FleetBreakerMoved { from, to, breakers: TWO, max: 1 }))
+    }
+
+    /// The breakers of two projects open, at those seconds, where one may, and then the fleet's.
+    fn opened(first: u64, second: u64) -> Story {
+        let story = Story::new().at(first * 1_000).refused(1).at(second * 1_000).refused(TWO.into());
+        fleet(story, BreakerState::Closed, BreakerState::Open)
+    }
+
+    /// Whether the queue is stopped by right at that second, under a window of 100 s.
+    fn is_stopped(story: &Story, at: u64) -> bool {
+        let policy = Policy { fleet_breaker_max: 1, fleet_breaker_window_s: 100, ..Policy::default() };
+        let mut slots = Slots::under(policy);
+        story.journal().iter().for_each(|logged| slots.follow(&logged.entry));
+        slots.is_stopped(Timestamp(0) + Span::from_secs(at))
     }
 
     #[test]
-    fn one_slot_is_for_one() {
-        let one = || Past::new().running();
-        let second = |past: Past| past.told(|story| story.also_running(2));
-        assert_eq!(second(one().moved(ProjectState::Running, ProjectState::Completed)).is(checker()), Is::Pass);
-        assert_eq!(second(one().moved(ProjectState::Running, ProjectState::Suspended)).is(checker()), Is::Pass);
-        assert_eq!(second(one()).is(checker()), Is::Fail);
-        assert_eq!(second(one().moved(ProjectState::Running, ProjectState::Recovering)).is(checker()), Is::Fail);
-        assert_eq!(Past::new().is(checker()), Is::Unknown);
+    fn the_queue_is_stopped_while_too_many_openings_are_in_the_window() {
+        assert!(is_stopped(&opened(0, 90), 160), "a minute late is in time");
+        assert!(!is_stopped(&opened(0, 90), 161), "the newest opening alone is not too many");
+        let again = opened(0, 90).at(95_000).breaker(1, BreakerState::HalfOpen, BreakerState::Open);
+        assert!(is_stopped(&again, 250) && !is_stopped(&again, 251), "the same project opens again");
+        let reset =
+            opened(0, 90).say(Signal::fleet(What::OperatorAsked { request: 1, kind: RequestKind::BreakerReset }));
+        assert!(!is_stopped(&reset, 91), "an operator forgave them");
+        assert!(!is_stopped(&fleet(opened(0, 90), BreakerState::Open, BreakerState::Closed), 91));
     }
 }

@@ -1,6 +1,6 @@
 //! S17: whose turn it is: highest priority first, then who was first, and nobody before those who come back from a rest.
 
-use super::follow::Slots;
+use super::slots::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::ProjectId;
@@ -78,6 +78,7 @@ mod tests {
     use super::super::past::Past;
     use super::*;
     use crate::check::Is;
+    use crate::story::Story;
     use orchestrator::domain::breaker::BreakerState;
 
     fn two(first: i32, second: i32) -> Past {
@@ -108,7 +109,8 @@ mod tests {
         let went_on = rests().moved(ProjectState::Suspended, ProjectState::Provisioning);
         assert_eq!(admits(went_on, 2).is(Turns::default()), Is::Pass);
         let fleet = |from, to| What::FleetBreakerMoved { from, to, breakers: 6, max: 5 };
-        let stopped = || two(0, 0).fleet(fleet(BreakerState::Closed, BreakerState::Open));
+        let opened = || two(0, 0).told(|story| (3..9).fold(story, Story::refused));
+        let stopped = || opened().fleet(fleet(BreakerState::Closed, BreakerState::Open));
         assert_eq!(admits(stopped(), 1).is(Turns::default()), Is::Fail);
         let open_again = stopped().fleet(fleet(BreakerState::Open, BreakerState::Closed));
         assert_eq!(admits(open_again, 1).is(Turns::default()), Is::Pass);

@@ -1,6 +1,6 @@
 //! Bugs of the harness itself, and what keeps them from turning a run that shows nothing into a pass.
 
-use super::matrix::{EXACTLY, Names, calm, free, least, play_bent, play_with};
+use super::matrix::{EXACTLY, Names, calm, least, play, play_with};
 use super::{Bend, BendRef};
 use crate::check::{Checker, Evidence, Is, Tally, Verdict, witnessed};
 use crate::fault::Kind;
@@ -9,6 +9,7 @@ use crate::sim::Outcome;
 use crate::sim::campaign::{Played, Totals};
 use crate::sim::conclusion::{Conclusion, Owed, concluded};
 use crate::sim::cover::Sometimes;
+use crate::sim::replay::How;
 use orchestrator::domain::signal::Entry;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,16 +56,16 @@ pub fn harness() -> Vec<Kept> {
 }
 
 /// The verdict on one run of which so much is owed.
-fn verdict(outcome: Outcome, owed: &Owed) -> Conclusion {
+fn verdict(came: Result<Outcome, String>, owed: &Owed) -> Conclusion {
     let mut totals = Totals::default();
-    totals.add(&Played { seed: 0, came: Ok(outcome) });
+    totals.add(&Played { seed: 0, came });
     concluded(&totals, owed)
 }
 
 fn idle_injector() -> Result<String, String> {
     let owed = Owed { kinds: BTreeSet::from([Kind::SessionKill]), ..Owed::default() };
     let tried = Outcome { injected: BTreeMap::from([(Kind::SessionKill, 3)]), ..Outcome::default() };
-    let found = verdict(tried, &owed);
+    let found = verdict(Ok(tried), &owed);
     match found.is {
         Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err("three faults without effect were no reason for doubt".to_owned()),
@@ -72,27 +73,27 @@ fn idle_injector() -> Result<String, String> {
 }
 
 /// A session is to be killed before there is one, and nothing else is tried.
-fn killed_too_early(bend: Option<BendRef>) -> Outcome {
+fn killed_too_early(bend: Option<BendRef>) -> Result<Outcome, String> {
     let kind = Kind::SessionKill;
     let mut schedule = calm();
     let params = Params::default();
     schedule.faults = vec![Planned { id: 1, at_ms: 4, on_event: None, kind, project: 0, role: None, params }];
-    play_bent(schedule, bend)
+    play(&schedule, How { bend, ..How::default() })
 }
 
 fn failing_injector() -> Result<String, String> {
-    unproved(killed_too_early(None), "there is no session")
+    unproved(killed_too_early(None)?, "there is no session")
 }
 
 fn boasting_injector() -> Result<String, String> {
-    unproved(killed_too_early(Some(Rc::new(RefCell::new(Boasts)))), "nothing of it was witnessed")
+    unproved(killed_too_early(Some(Rc::new(RefCell::new(Boasts))))?, "nothing of it was witnessed")
 }
 
 /// A fault that failed with these words is no effect, and a run of nothing else is inconclusive.
 fn unproved(outcome: Outcome, why: &str) -> Result<String, String> {
     let probes: Vec<_> = outcome.injections.iter().map(|tried| tried.probe.clone()).collect();
     let said = matches!(probes.as_slice(), [Err(text)] if text.contains(why));
-    let found = verdict(outcome, &Owed::default());
+    let found = verdict(Ok(outcome), &Owed::default());
     match (said, found.is) {
         (true, Is::Unknown) => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         _ => Err(format!("its probe says {probes:?}, the verdict is {:?}", found.is)),
@@ -120,7 +121,7 @@ fn blind_checker() -> Result<String, String> {
                 if checker.id() == bug.intended { Box::new(Blind(checker.id())) } else { checker }
             })
             .collect()
-    });
+    })?;
     let survives = !blind.violated().any(|finding| finding.id == bug.intended);
     match (sees, survives) {
         (true, true) => Ok(format!("{ONLY} is not killed by {}: the matrix is red", bug.intended)),
@@ -129,7 +130,8 @@ fn blind_checker() -> Result<String, String> {
 }
 
 fn broken_checker() -> Result<String, String> {
-    let found = verdict(free(vec![Box::new(Breaks)]), &Owed::default());
+    let found =
+        verdict(play(&calm(), How { checkers: Some(vec![Box::new(Breaks)]), ..How::default() }), &Owed::default());
     match found.is {
         Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err(format!("its verdict is {found:?}")),
@@ -137,7 +139,7 @@ fn broken_checker() -> Result<String, String> {
 }
 
 fn idle_generator() -> Result<String, String> {
-    let found = verdict(Outcome::default(), &Owed { moments: true, ..Owed::default() });
+    let found = verdict(Ok(Outcome::default()), &Owed { moments: true, ..Owed::default() });
     let never = found.doubts.iter().filter(|doubt| doubt.ends_with("never came")).count();
     match (found.is, never == Sometimes::ALL.len()) {
         (Is::Unknown, true) => Ok("inconclusive: every rare moment is named as one that never came".to_owned()),
@@ -146,7 +148,7 @@ fn idle_generator() -> Result<String, String> {
 }
 
 fn broken_run() -> Result<String, String> {
-    let found = verdict(Outcome { broke: Some("it stopped".to_owned()), ..Outcome::default() }, &Owed::default());
+    let found = verdict(Ok(Outcome { broke: Some("it stopped".to_owned()), ..Outcome::default() }), &Owed::default());
     match found.is {
         Is::Unknown => Ok(format!("inconclusive: {}", found.doubts.join("; "))),
         Is::Pass | Is::Fail => Err(format!("its verdict is {found:?}")),

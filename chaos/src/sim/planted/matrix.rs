@@ -1,19 +1,16 @@
 //! The kill matrix: each planted bug against every invariant.
 
 use super::{BendRef, Bug, Kept, all, harness};
-use crate::check::{Checker, Evidence, Finding, Tally, Verdict, witnessed};
+use crate::check::{Checker, Finding, witnessed};
 use crate::schedule::Schedule;
 use crate::seed::Seed;
+use crate::sim::Outcome;
 use crate::sim::draw::{self, Request};
+use crate::sim::replay::{self, How, WORK_US};
 use crate::sim::shrink::{self, Shrunk};
-use crate::sim::{Manner, Outcome, Plan, Sim};
-use crate::witness::Witnessed;
-use orchestrator::domain::signal::Entry;
 use serde::Serialize;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::rc::Rc;
 
 /// Seeds that are tried before a bug counts as not killed.
 pub const SEEDS_MAX: u64 = 300;
@@ -67,80 +64,37 @@ pub struct Matrix {
     pub harness: Vec<Kept>,
 }
 
-/// Hashes everything that is told and witnessed, in its order (FNV-1a): equal runs have equal ones.
-struct Fingerprint {
-    hash: Rc<Cell<u64>>,
-}
-
-impl Fingerprint {
-    fn add(&self, text: &str) {
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        self.hash.set(text.bytes().fold(self.hash.get(), mix));
-    }
-}
-
-impl Checker for Fingerprint {
-    fn id(&self) -> &'static str {
-        "M5"
-    }
-
-    fn title(&self) -> &'static str {
-        "the same seed gives the same bytes"
-    }
-
-    fn witness(&mut self, told: &Witnessed) {
-        self.add(&format!("{told:?}"));
-    }
-
-    fn observe(&mut self, entry: &Entry) {
-        self.add(&format!("{entry:?}"));
-    }
-
-    fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
-        let mut tally = Tally::default();
-        tally.doubt("one run alone shows nothing");
-        tally.verdict("")
-    }
-}
-
-fn plan(schedule: Schedule) -> Plan {
-    Plan {
-        policy: schedule.policy(),
-        schedule,
-        manner: Manner { work_us: (60_000_000, 480_000_000), ..Manner::default() },
-        blows: Vec::new(),
-        crashes: BTreeMap::new(),
-        record_points: false,
-        fingerprint: false,
-    }
-}
-
 fn schedule(bug: &Bug, seed: u64) -> Schedule {
     let kinds = if bug.kinds.is_empty() { draw::kinds() } else { bug.kinds.to_vec() };
     let (projects, roles) = (bug.projects, bug.roles);
     draw::draw(&Request { seed: Seed(seed), duration_ms: Some(bug.minutes * 60_000), projects, roles, kinds })
 }
 
-fn play(schedule: &Schedule, bend: Option<BendRef>) -> (Outcome, u64) {
-    let hash = Rc::new(Cell::new(0xcbf2_9ce4_8422_2325));
-    let mut checkers = witnessed::under(schedule.is_calm(), schedule.policy());
-    checkers.push(Box::new(Fingerprint { hash: Rc::clone(&hash) }));
-    let outcome = played(schedule.clone(), bend, checkers);
-    (outcome, hash.get())
+/// Plays it as everybody does, but for how long work takes: as long in a long run as in a short one. With work in
+/// proportion S8 finds `half_open_admits_two` as well, and it is S7 that it was made for.
+pub(super) fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
+    replay::play(schedule, How { work_us: Some(WORK_US), ..how })
 }
 
-/// What failed in one play, by invariant, with its first words; a simulation that broke counts as `sim`.
-fn failed(outcome: &Outcome) -> BTreeMap<&'static str, String> {
+/// What failed in one play, by invariant, with its first words; a simulation that broke counts as `sim`, and one that
+/// panicked as `panic`.
+fn failed(came: &Result<Outcome, String>) -> BTreeMap<&'static str, String> {
     let says = |finding: &Finding| finding.verdict.violations.first().cloned().unwrap_or_default();
+    let outcome = match came {
+        Ok(outcome) => outcome,
+        Err(why) => return BTreeMap::from([("panic", why.clone())]),
+    };
     let mut failed: BTreeMap<_, _> = outcome.violated().map(|finding| (finding.id, says(finding))).collect();
     failed.extend(outcome.broke.clone().map(|why| ("sim", why)));
     failed
 }
 
 fn twice(schedule: &Schedule, plant: &dyn Fn() -> Option<BendRef>, again: bool) -> BTreeMap<&'static str, String> {
-    let (outcome, hash) = play(schedule, plant());
-    let mut failed = failed(&outcome);
-    if again && play(schedule, plant()).1 != hash {
+    let played = || play(schedule, How { bend: plant(), fingerprint: again, ..How::default() });
+    let came = played();
+    let mut failed = failed(&came);
+    let print = |came: Result<Outcome, String>| came.map(|outcome| outcome.fingerprint);
+    if again && print(played()) != print(came) {
         failed.insert("M5", "the same seed told another story".to_owned());
     }
     failed
@@ -301,24 +255,10 @@ pub(super) fn play_with(
     bug: &Bug,
     seed: u64,
     change: impl Fn(Vec<Box<dyn Checker>>) -> Vec<Box<dyn Checker>>,
-) -> Outcome {
+) -> Result<Outcome, String> {
     let schedule = schedule(bug, seed);
-    let checkers = change(witnessed::under(schedule.is_calm(), schedule.policy()));
-    let bend = (bug.plant)(&schedule);
-    played(schedule, Some(bend), checkers)
-}
-
-/// One play of that schedule, under every checker.
-pub(super) fn play_bent(schedule: Schedule, bend: Option<BendRef>) -> Outcome {
-    let checkers = witnessed::under(schedule.is_calm(), schedule.policy());
-    played(schedule, bend, checkers)
-}
-
-fn played(schedule: Schedule, bend: Option<BendRef>, checkers: Vec<Box<dyn Checker>>) -> Outcome {
-    match Sim::bent(plan(schedule), bend) {
-        Ok(sim) => sim.play(checkers),
-        Err(error) => Outcome { broke: Some(error.to_string()), ..Outcome::default() },
-    }
+    let checkers = Some(change(witnessed::under(schedule.is_calm(), schedule.policy())));
+    play(&schedule, How { bend: Some((bug.plant)(&schedule)), checkers, ..How::default() })
 }
 
 /// Ten minutes of one project without any fault.
@@ -328,14 +268,17 @@ pub(super) fn calm() -> Schedule {
     draw::draw(&request)
 }
 
-/// One play without any bug, under these checkers.
-pub(super) fn free(checkers: Vec<Box<dyn Checker>>) -> Outcome {
-    played(calm(), None, checkers)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Bend;
+    use super::super::hands::Lax;
     use super::*;
+    use crate::fault::Kind;
+    use crate::schedule::{Params, Planned};
+    use crate::setting::Setting;
+    use orchestrator::domain::limits::Policy;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     fn found(intended: &'static str) -> Kill {
         let (others, says) = (BTreeSet::new(), String::new());
@@ -347,6 +290,45 @@ mod tests {
         let matrix = Matrix { kills: Vec::new(), harness: Vec::new() };
         let rest = matrix.alone().into_keys().filter(|id| *id != "L3").map(found);
         Matrix { kills: rest.chain([l3]).collect(), ..matrix }.unneeded()
+    }
+
+    struct Panics;
+
+    impl Bend for Panics {
+        #[expect(clippy::panic, reason = "this is the bug")]
+        fn policy(&mut self, _: &mut Policy) {
+            panic!("on purpose")
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_finding() {
+        let failed = twice(&calm(), &|| Some(Rc::new(RefCell::new(Panics))), false);
+        assert_eq!(failed.into_iter().collect::<Vec<_>>(), [("panic", "panic: on purpose".to_owned())]);
+    }
+
+    /// By hand, for none of 300 seeds draws it. One breaker opens at half a minute and another at eight, so the fleet's
+    /// is to close at ten and a half; the run ends before a window after the second opening is over.
+    #[test]
+    fn a_fleet_breaker_that_counts_for_too_long_is_found() {
+        let policy = Policy { max_active: 2, fleet_breaker_max: 1, ..Policy::default() };
+        let dies = |id, at_ms, project| {
+            let (kind, role, params) = (Kind::AgentExitInstant, Some(0), Params::default());
+            Planned { id, at_ms, on_event: None, kind, project, role, params }
+        };
+        let schedule = Schedule {
+            duration_ms: 1_140_000,
+            control_ms: 570_000,
+            projects: 8,
+            faults: vec![dies(1, 10_000, 0), dies(2, 480_000, 3)],
+            setting: Setting { policy: Some(policy), ..Setting::default() },
+            ..calm()
+        };
+        assert_eq!(schedule.check(), Ok(()));
+        let found = |bend| failed(&play(&schedule, How { bend, ..How::default() })).into_keys().collect::<Vec<_>>();
+        assert_eq!(found(None), Vec::<&str>::new());
+        let late: BendRef = Rc::new(RefCell::new(Lax(|policy| policy.fleet_breaker_window_s *= 2)));
+        assert_eq!(found(Some(late)), ["L1", "L5"]);
     }
 
     #[test]

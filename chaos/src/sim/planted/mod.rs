@@ -37,6 +37,7 @@ pub enum From {
 }
 
 /// A planted bug.
+#[derive(Debug)]
 pub struct Bug {
     /// Its name on the command line.
     pub name: &'static str,

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What makes a project failed that nothing is proved of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Pretext {
     /// tmux does not answer.
     Unknown,
     /// Its session is not on the list.
@@ -30,15 +30,15 @@ pub(super) enum Verdict {
 
 /// Absence taken for death.
 pub(super) struct Fails {
-    verdict: Verdict,
+    pretext: Pretext,
     known: Known,
     /// At which place of its session each token was first seen.
     places: BTreeMap<Token, usize>,
 }
 
 impl Fails {
-    pub(super) fn at(verdict: Verdict) -> Self {
-        Self { verdict, known: Known::default(), places: BTreeMap::new() }
+    pub(super) fn at(pretext: Pretext) -> Self {
+        Self { pretext, known: Known::default(), places: BTreeMap::new() }
     }
 }
 
@@ -72,22 +72,22 @@ impl Bend for Fails {
     fn turned(&mut self, world: &World, turn: Turn, mut happened: Vec<Happened>) -> Vec<Happened> {
         let mut more = Vec::new();
         for heard in &happened {
-            match (self.verdict, &heard.event) {
-                (Verdict::Unknown, Event::TmuxLost { .. }) => {
+            match (self.pretext, &heard.event) {
+                (Pretext::Unknown, Event::TmuxLost { .. }) => {
                     let says = |(project, role)| says(turn.at, project, role, fail("tmux: no answer"));
                     more.extend(self.known.live().filter_map(says));
                 }
-                (Verdict::NoSession, Event::PanesListed { panes, .. }) => {
+                (Pretext::NoSession, Event::PanesListed { panes, .. }) => {
                     let gone = self.known.without_session(panes);
                     let says = |(project, role)| says(turn.at, project, role, fail("no tmux session found"));
                     more.extend(gone.into_iter().filter_map(says));
                 }
-                (Verdict::Stuck(limit), Event::SweepDue) => {
+                (Pretext::Stuck(limit), Event::SweepDue) => {
                     let old = |(project, _): &(&Project, _)| turn.at.since(project.enqueued_at) > limit;
                     let says = |(project, role)| says(turn.at, project, role, fail("stuck without a session"));
                     more.extend(self.known.live().filter(old).filter_map(says));
                 }
-                (Verdict::Words, Event::SweepDue) => {
+                (Pretext::Words, Event::SweepDue) => {
                     let shows = |(_, role): &(&Project, &Role)| {
                         let agent = role.token.as_ref().and_then(|token| world.agent_with(token));
                         agent.is_some_and(|agent| world.agents[agent].screen.contains("Exception"))
@@ -95,7 +95,7 @@ impl Bend for Fails {
                     let says = |(project, role)| says(turn.at, project, role, fail("its screen shows an error"));
                     more.extend(self.known.live().filter(shows).filter_map(says));
                 }
-                (Verdict::Place, Event::PanesListed { panes, .. }) => {
+                (Pretext::Place, Event::PanesListed { panes, .. }) => {
                     let moved = self.moved(panes);
                     let of = |(_, role): &(&Project, &Role)| role.token.as_ref().is_some_and(|is| moved.contains(is));
                     let says = |(project, role)| says(turn.at, project, role, fail("another pane is in its place"));

@@ -57,6 +57,8 @@ pub(super) const BUGS: &[Bug] = &[
         name: "one_stops_all",
         what: "one open breaker stops the queue for good",
         intended: "L5",
+        // The quiet end is longer than what L5 gives a turn, and shorter than what L1 gives everything.
+        minutes: 17,
         projects: Some(4),
         kinds: SPENDS,
         plant: |_| {

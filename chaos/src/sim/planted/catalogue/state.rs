@@ -4,7 +4,7 @@ use super::{HALF_HOUR, INCIDENT, KILLS, REFERENCE, STOPS, shared};
 use crate::fault::Kind;
 use crate::sim::planted::hands::{Renames, Sql};
 use crate::sim::planted::records::TrustsAnyone;
-use crate::sim::planted::senses::{DoneOnExit, Fails, Verdict, Warns};
+use crate::sim::planted::senses::{DoneOnExit, Fails, Pretext, Warns};
 use crate::sim::planted::tales::{self, Tells};
 use crate::sim::planted::{Bug, From};
 use orchestrator::domain::time::Span;
@@ -51,7 +51,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a tmux that does not answer has lost every session",
         intended: "S4",
         kinds: &[Kind::ServerStop],
-        plant: |_| shared(Fails::at(Verdict::Unknown)),
+        plant: |_| shared(Fails::at(Pretext::Unknown)),
         ..REFERENCE
     },
     Bug {
@@ -60,14 +60,14 @@ pub(super) const BUGS: &[Bug] = &[
         from: From::Incident,
         intended: "S4",
         kinds: &[Kind::HupSurvivor],
-        plant: |_| shared(Fails::at(Verdict::NoSession)),
+        plant: |_| shared(Fails::at(Pretext::NoSession)),
         ..HALF_HOUR
     },
     Bug {
         name: "stuck_is_failed",
         what: "a project that has been at it for long counts as stuck and failed",
         intended: "S4",
-        plant: |_| shared(Fails::at(Verdict::Stuck(Span::from_secs(300)))),
+        plant: |_| shared(Fails::at(Pretext::Stuck(Span::from_secs(300)))),
         ..INCIDENT
     },
     Bug {
@@ -75,7 +75,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a project whose agent's screen shows an error is failed",
         intended: "S4",
         kinds: &[Kind::BenignScaryOutput],
-        plant: |_| shared(Fails::at(Verdict::Words)),
+        plant: |_| shared(Fails::at(Pretext::Words)),
         ..INCIDENT
     },
     Bug {
@@ -84,7 +84,7 @@ pub(super) const BUGS: &[Bug] = &[
         intended: "S4",
         roles: Some(2),
         kinds: &[Kind::BenignWindowMoved],
-        plant: |_| shared(Fails::at(Verdict::Place)),
+        plant: |_| shared(Fails::at(Pretext::Place)),
         ..HALF_HOUR
     },
     Bug {
