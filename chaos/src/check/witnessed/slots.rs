@@ -84,6 +84,12 @@ impl Slots {
         self.open && counted > self.policy.fleet_breaker_max as usize
     }
 
+    /// Projects whose breakers opened within the window before `at`: while they are too many, the fleet's may not close.
+    pub(super) fn openings_at(&self, at: Timestamp) -> usize {
+        let window = self.policy.fleet_breaker_window();
+        self.openings.values().filter(|opened| at.since(**opened) < window).count()
+    }
+
     /// Projects in the queue.
     pub(super) fn queued(&self) -> impl Iterator<Item = ProjectId> {
         self.states.iter().filter(|(_, (state, _))| *state == ProjectState::Queued).map(|(id, _)| *id)

@@ -3,6 +3,7 @@
 use super::slots::Slots;
 use crate::check::{Checker, Evidence, Tally, Verdict};
 use crate::witness::{Fact, Witnessed};
+use orchestrator::domain::breaker::BreakerState;
 use orchestrator::domain::id::ProjectId;
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
@@ -63,6 +64,10 @@ impl Checker for Turns {
             (entry.signal.project_id, &entry.signal.what)
         {
             self.admitted(entry, project);
+        } else if let What::FleetBreakerMoved { to: BreakerState::Closed, .. } = entry.signal.what {
+            let (seq, counted) = (entry.seq, self.slots.openings_at(entry.at));
+            let right = counted <= self.slots.policy.fleet_breaker_max as usize;
+            self.tally.check(right, || format!("seq {seq}: the queue goes on although {counted} breakers opened lately"));
         }
         self.slots.follow(entry);
     }
@@ -79,7 +84,6 @@ mod tests {
     use super::*;
     use crate::check::Is;
     use crate::story::Story;
-    use orchestrator::domain::breaker::BreakerState;
 
     fn two(first: i32, second: i32) -> Past {
         let rank = |id, priority| Fact::Ranked { project: ProjectId(id), priority };
@@ -112,7 +116,9 @@ mod tests {
         let opened = || two(0, 0).told(|story| (3..9).fold(story, Story::refused));
         let stopped = || opened().fleet(fleet(BreakerState::Closed, BreakerState::Open));
         assert_eq!(admits(stopped(), 1).is(Turns::default()), Is::Fail);
-        let open_again = stopped().fleet(fleet(BreakerState::Open, BreakerState::Closed));
-        assert_eq!(admits(open_again, 1).is(Turns::default()), Is::Pass);
+        let goes_on = |at| stopped().at(at).fleet(fleet(BreakerState::Open, BreakerState::Closed));
+        let window = Policy::default().fleet_breaker_window_s;
+        assert_eq!(admits(goes_on(window), 1).is(Turns::default()), Is::Pass);
+        assert_eq!(goes_on(window - 1).is(Turns::default()), Is::Fail, "their window is not over");
     }
 }
