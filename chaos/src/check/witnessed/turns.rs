@@ -67,7 +67,8 @@ impl Checker for Turns {
         } else if let What::FleetBreakerMoved { to: BreakerState::Closed, .. } = entry.signal.what {
             let (seq, counted) = (entry.seq, self.slots.openings_at(entry.at));
             let right = counted <= self.slots.policy.fleet_breaker_max as usize;
-            self.tally.check(right, || format!("seq {seq}: the queue goes on although {counted} breakers opened lately"));
+            self.tally
+                .check(right, || format!("seq {seq}: the queue goes on although {counted} breakers opened lately"));
         }
         self.slots.follow(entry);
     }
