@@ -94,7 +94,7 @@ impl Stat {
 /// as [`super::process::end_all`] does.
 ///
 /// # Errors
-/// The system's, when `/proc` itself cannot be read, or we have run out of what reading needs ([`exhausted`]).
+/// The system's, when `/proc` itself cannot be read, or we have run out of what reading needs ([`lack::is_ours`]).
 /// Processes that end or refuse meanwhile are skipped.
 pub fn find_by_token(tokens: &BTreeSet<String>) -> io::Result<Vec<(ProcessId, String)>> {
     let mut found = Vec::new();
