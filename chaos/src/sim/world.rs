@@ -427,10 +427,13 @@ impl World {
         self.newest.get(&(project, role.clone())).copied()
     }
 
-    /// The newest agent of a role, if it lives.
+    /// The newest agent of a role, if it lives. Number and start alone do not tell: another boot may give both again.
     #[must_use]
     pub fn living_agent_of(&self, project: ProjectId, role: &RoleName) -> Option<usize> {
-        self.agent_of(project, role).filter(|number| self.kernel.is_alive(self.agents[*number].process))
+        self.agent_of(project, role).filter(|number| {
+            let process = self.kernel.get(self.agents[*number].process);
+            process.is_some_and(|process| process.program == Program::Agent(*number))
+        })
     }
 
     /// The agent of a token.
