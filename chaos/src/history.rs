@@ -30,8 +30,8 @@ impl Logged {
     ///
     /// # Errors
     /// Why it is no entry.
-    pub fn parse(line: &str) -> Result<Self, String> {
-        serde_json::from_str(line).map_err(|error| error.to_string())
+    pub fn parse(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(line)
     }
 
     /// When it was committed; where that is not told, when it was decided.
@@ -95,7 +95,7 @@ mod tests {
     fn a_line_of_the_database_counts_as_committed_when_decided() {
         let line = r#"{"seq":1,"at_us":9,"wall_us":5,"project_id":null,"agent_role":null,"epoch":null,"session":null,
             "event":"orchestrator_stopped","reason":"asked"}"#;
-        assert_eq!(Logged::parse(line).map(|logged| logged.committed()), Ok(Timestamp(9)));
+        assert_eq!(Logged::parse(line).expect("an entry").committed(), Timestamp(9));
         assert!(Logged::parse(r#"{"seq":1}"#).is_err());
     }
 }

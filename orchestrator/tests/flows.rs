@@ -76,16 +76,21 @@ fn done_and_gone_is_done() {
     assert_eq!(count(&story, started), 0, "no recovery for who is done");
 }
 
-/// What is left of an agent is looked at whatever hangs that is under way for the role.
-#[test]
-fn who_is_done_is_known_to_have_ended_while_its_role_is_busy() {
-    let mut story = running();
-    story.core.env().report("developer", Span(10), Report::Done(None));
+/// The developer's CLAUDE.md is found missing, and to write it anew hangs.
+fn its_files_hang(story: &mut Story) {
     story.core.env().script.hangs.insert("ensure_files");
     story.core.env().script.missing.insert("developer".to_owned());
     let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("developer".to_owned()) };
     story.core.env().push(Span(100), Source::Inotify, touched);
     story.run(SECOND);
+}
+
+/// What is left of an agent is looked at whatever hangs that is under way for the role.
+#[test]
+fn who_is_done_is_known_to_have_ended_while_its_role_is_busy() {
+    let mut story = running();
+    story.core.env().report("developer", Span(10), Report::Done(None));
+    its_files_hang(&mut story);
     let developer = |story: &Story| story.project().expect("unfinished").roles[0].clone();
     assert_eq!((developer(&story).state(), developer(&story).busy.is_some()), (RoleState::Done, true));
     let agent = story.core.env().agent("developer");
@@ -104,11 +109,7 @@ fn who_is_done_is_known_to_have_ended_while_its_role_is_busy() {
 #[test]
 fn a_death_that_no_event_told_of_is_found_while_its_role_is_busy() {
     let mut story = running();
-    story.core.env().script.hangs.insert("ensure_files");
-    story.core.env().script.missing.insert("developer".to_owned());
-    let touched = Event::FilesTouched { project: ProjectId(1), role: RoleName("developer".to_owned()) };
-    story.core.env().push(Span(100), Source::Inotify, touched);
-    story.run(SECOND);
+    its_files_hang(&mut story);
     let developer = |story: &Story| story.project().expect("unfinished").roles[0].clone();
     assert!(developer(&story).busy.is_some() && developer(&story).state().is_live(), "its file is being written");
     let agent = story.core.env().agent("developer");

@@ -18,8 +18,19 @@ pub(super) struct Read {
     pub(super) lines: Vec<String>,
     /// Lines that are no entries.
     pub(super) unreadable: Vec<String>,
+    /// Lines that end within an entry: what a writer leaves that is killed within its write. Its successor ends the line
+    /// and writes the entry anew.
+    pub(super) torn: Vec<String>,
     offset: u64,
     rest: Vec<u8>,
+}
+
+impl Read {
+    /// What is no entry, after so many kills of the writer: each may leave one torn line. Whether the entry was written
+    /// anew shows in the comparison with the database.
+    pub(super) fn garbled(&self, kills: usize) -> Vec<String> {
+        self.unreadable.iter().chain(self.torn.iter().skip(kills)).cloned().collect()
+    }
 }
 
 /// The log of an installation.
@@ -55,7 +66,10 @@ impl Journal {
                     read.entries.push(logged);
                     read.lines.push(line.to_owned());
                 }
-                Err(why) => read.unreadable.push(format!("{why}: {}", start(line))),
+                Err(why) => {
+                    let words = format!("{why}: {}", start(line));
+                    if why.is_eof() { read.torn.push(words) } else { read.unreadable.push(words) }
+                }
             }
         }
     }
@@ -127,6 +141,20 @@ mod tests {
         journal.catch_up();
         let read = journal.so_far();
         assert_eq!((read.entries.len(), read.lines.len(), read.unreadable.len()), (2, 2, 1));
+    }
+
+    #[test]
+    fn a_kill_may_leave_one_torn_line() {
+        let home = tempfile::tempdir().expect("a folder");
+        fs::create_dir(home.path().join("logs")).expect("made");
+        let whole = line(&Story::running(1).journal()[0]);
+        let torn = &whole[..whole.len() / 2];
+        let text = format!("{torn}\n{whole}\n{torn}\n{{\"no\": \"entry\"}}\n");
+        fs::write(home.path().join("logs/events.ndjson"), text).expect("written");
+        let journal = Journal::of(home.path());
+        journal.catch_up();
+        let read = journal.so_far();
+        assert_eq!([0, 1, 2].map(|kills| read.garbled(kills).len()), [3, 2, 1]);
     }
 
     #[test]

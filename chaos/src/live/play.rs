@@ -189,7 +189,8 @@ fn bring_home(
     directed.trouble.extend(stopped);
     journal.catch_up();
     let read = journal.so_far();
-    let claims = claims(&database, &orch, &read.entries, read.unreadable.clone())?;
+    let kills = config.schedule.faults.iter().filter(|fault| fault.kind == Kind::OrchKill).count();
+    let claims = claims(&database, &orch, &read.entries, read.garbled(kills))?;
     let until = clock.now();
     let events = merged(config, &directed, &read.entries, &read.lines);
     let truth = truth(config, directed, sampler, stop, until);

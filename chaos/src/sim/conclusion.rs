@@ -91,10 +91,10 @@ pub fn concluded(totals: &Totals, owed: &Owed) -> Conclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Checker, Evidence, Finding, Tally, Verdict};
+    use crate::check::{Finding, Tally, Verdict};
     use crate::sim::campaign::Played;
+    use crate::sim::planted::Breaks;
     use crate::sim::{Outcome, Sim, draw, replay};
-    use orchestrator::domain::signal::Entry;
 
     fn campaign(seeds: u64, kinds: &[Kind]) -> Campaign {
         let named = !kinds.is_empty();
@@ -189,23 +189,6 @@ mod tests {
         let stopped = Outcome { broke: Some("enqueue: refused".to_owned()), ..Outcome::default() };
         let found = concluded(&totals(vec![stopped]), &Owed::default());
         assert_eq!((found.is, found.doubts), (Is::Unknown, vec!["seed 0: stopped early: enqueue: refused".to_owned()]));
-    }
-
-    struct Breaks;
-
-    impl Checker for Breaks {
-        fn id(&self) -> &'static str {
-            "X"
-        }
-        fn title(&self) -> &'static str {
-            "breaks"
-        }
-        fn observe(&mut self, _: &Entry) {
-            panic!("on purpose")
-        }
-        fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
-            finding(false, &[]).verdict
-        }
     }
 
     /// Through a real run: the checker panics at the first entry of the journal.

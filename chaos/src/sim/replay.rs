@@ -81,27 +81,9 @@ pub fn play(schedule: &Schedule, how: How) -> Result<Outcome, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Evidence, Verdict};
     use crate::seed::Seed;
     use crate::sim::draw;
-    use orchestrator::domain::signal::Entry;
-
-    struct Breaks;
-
-    impl Checker for Breaks {
-        fn id(&self) -> &'static str {
-            "kept"
-        }
-        fn title(&self) -> &'static str {
-            "breaks"
-        }
-        fn observe(&mut self, _: &Entry) {
-            panic!("on purpose")
-        }
-        fn finish(&mut self, _: &Evidence<'_>) -> Verdict {
-            Verdict::broke("not reached")
-        }
-    }
+    use crate::sim::planted::Breaks;
 
     #[test]
     fn an_onlooker_that_breaks_is_no_finding_and_no_secret() {
@@ -112,6 +94,6 @@ mod tests {
         let how = How { onlookers: vec![Box::new(Breaks)], ..How::default() };
         let watched = play(&schedule, how).expect("played");
         assert_eq!(watched.findings, alone.findings);
-        assert_eq!((alone.broke, watched.broke.as_deref()), (None, Some("onlooker 'kept' broke")));
+        assert_eq!((alone.broke, watched.broke.as_deref()), (None, Some("onlooker 'X' broke")));
     }
 }

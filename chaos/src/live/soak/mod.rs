@@ -192,13 +192,14 @@ fn soaked(
     let read = journal.so_far();
     let rows = database.rows()?;
     let mut zeros = ledger.zeros(&read.entries, &rows);
+    let kills = usize::try_from(ledger.kills).unwrap_or(usize::MAX);
     let told = orch.events().map_or_else(|why| vec![why], |stored| differences(&read.entries, &stored));
     zeros.push(Zero {
         name: "untold",
         says: "the structured log and the database tell different stories, or a line of the log is no entry",
         trials: read.entries.len() as u64,
         unit: "entries",
-        found: told.into_iter().chain(read.unreadable).collect(),
+        found: told.into_iter().chain(read.garbled(kills)).collect(),
     });
     let (announced, answered) = ledger.latencies(&read.entries);
     for logged in &read.entries {

@@ -197,7 +197,8 @@ impl Checker for Blind {
     }
 }
 
-struct Breaks;
+/// A checker that panics at the first entry.
+pub(crate) struct Breaks;
 
 impl Checker for Breaks {
     fn id(&self) -> &'static str {

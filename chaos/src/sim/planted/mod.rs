@@ -19,6 +19,8 @@ mod tales;
 pub use bend::{Bend, BendRef, BentEnv, Turn};
 pub use catalogue::all;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
+#[cfg(test)]
+pub(crate) use harness::Breaks;
 pub use harness::{Kept, harness};
 pub use matrix::{Kill, Length, Matrix, SEEDS_MAX, SHRINK_RUNS_MAX, kill, sound};
 
