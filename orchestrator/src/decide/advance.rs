@@ -369,17 +369,7 @@ mod tests {
                 progress: false,
                 hooks,
             };
-            let spec = Spec {
-                title: "T".to_owned(),
-                repo: "/r".to_owned(),
-                base_sha: "c0ffee".to_owned(),
-                brief: Arc::from("b"),
-                key: None,
-                priority: 0,
-                batch: None,
-                roles: vec![role.clone()],
-                resources: vec![],
-            };
+            let spec = Spec::plain(vec![role.clone()]);
             let project = Project::queued(ProjectId(1), Arc::new(spec), "p1-ab12".to_owned(), Timestamp(0));
             let effect = ensure_files(&project, &project.roles[0], &role);
             let Effect::EnsureFiles { files, .. } = effect else { panic!("{effect:?}") };

@@ -61,6 +61,24 @@ pub enum Hooks {
     Claude,
 }
 
+#[cfg(test)]
+impl Spec {
+    /// What a test needs that looks at something else: a spec with these roles and nothing special.
+    pub(crate) fn plain(roles: Vec<RoleSpec>) -> Self {
+        Self {
+            title: "T".to_owned(),
+            repo: "/r".to_owned(),
+            base_sha: "c0ffee".to_owned(),
+            brief: "b".into(),
+            key: None,
+            priority: 0,
+            batch: None,
+            roles,
+            resources: Vec::new(),
+        }
+    }
+}
+
 /// A file that must be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceRule {

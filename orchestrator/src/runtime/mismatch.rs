@@ -61,17 +61,7 @@ mod tests {
 
     /// One project with one agent, confirmed in its session.
     fn running() -> Project {
-        let spec = Arc::new(Spec {
-            title: "T".to_owned(),
-            repo: "/r".to_owned(),
-            base_sha: "c0ffee".to_owned(),
-            brief: "b".into(),
-            key: None,
-            priority: 0,
-            batch: None,
-            roles: Vec::new(),
-            resources: Vec::new(),
-        });
+        let spec = Arc::new(Spec::plain(Vec::new()));
         let mut role = Role::restored(RoleName("developer".to_owned()), RoleState::Working);
         (role.token, role.process) = (Some(token("agent")), Some(ProcessId { pid: 41, start: 1 }));
         let (id, state) = (ProjectId(7), ProjectState::Running);

@@ -137,17 +137,7 @@ mod tests {
         };
         let roles = vec![role("starting", RoleState::Starting), role("working", RoleState::Working)];
         let mut fleet = Fleet::new(Policy::default(), EffectId(1));
-        let spec = Spec {
-            title: "T".to_owned(),
-            repo: "/r".to_owned(),
-            base_sha: "c0ffee".to_owned(),
-            brief: "b".into(),
-            key: None,
-            priority: 0,
-            batch: None,
-            roles: Vec::new(),
-            resources: Vec::new(),
-        };
+        let spec = Spec::plain(Vec::new());
         let (spec, slug) = (Arc::new(spec), "p1-t".to_owned());
         fleet.put(Project::restored(ProjectId(1), spec, slug, ProjectState::Launching, Timestamp(0), roles));
         let write = |role: &str| std::fs::write(folder.join(format!("1.{role}.e1.json")), "{}").expect("written");
