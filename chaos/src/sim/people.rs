@@ -12,7 +12,7 @@ use orchestrator::domain::event::{Event, Source};
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::state::{ProjectState, SuspendReason};
-use orchestrator::store::ProjectRow;
+use orchestrator::store::{ProjectRow, Stance};
 
 /// How often somebody looks who waits until a request makes sense, in microseconds.
 const LOOK_US: u64 = 5_000_000;
@@ -72,16 +72,13 @@ impl Sim {
     /// Whether `orch status` gives a reason for it: it could be done, and a retry is of what was not completed.
     fn makes_sense(&self, asked: Asked, id: Option<ProjectId>) -> bool {
         let Some(id) = id else { return self.fleet_is_open() };
-        let rows = self.bank.client.project_rows(Some(id)).unwrap_or_default();
-        let Some(row) = rows.first() else { return false };
-        let Some(state) = ProjectState::from_name(&row.state) else { return false };
+        let Ok(Some(Stance { state, breaker, waits })) = self.bank.client.stance(id) else { return false };
         let wanted = asked.kind != RequestKind::Retry || state != ProjectState::Completed;
-        wanted && asked.kind.refusal(state, &row.breaker, row.waits).is_none()
+        wanted && asked.kind.refusal(state, &breaker, waits).is_none()
     }
 
     fn fleet_is_open(&self) -> bool {
-        let (at, window) = (self.world.borrow().now(), self.plan.policy.fleet_breaker_window());
-        self.bank.client.fleet_breaker(at, window).is_ok_and(|(open, _)| open)
+        self.bank.client.is_fleet_breaker_open().unwrap_or(false)
     }
 
     fn request(&mut self, project: Option<ProjectId>, kind: RequestKind) {

@@ -11,11 +11,10 @@ use crate::domain::breaker::BreakerState;
 use crate::domain::id::ProjectId;
 use crate::domain::limits::Policy;
 use crate::domain::request::{RequestKind, fleet_refusal};
-use crate::domain::state::ProjectState;
 use crate::domain::time::{Span, Timestamp};
 use crate::env::process;
 use crate::runtime;
-use crate::store::{Mode, ProjectRow, Store, StoreError};
+use crate::store::{Mode, ProjectRow, Stance, Store, StoreError};
 use crate::telemetry::text::{asked, escape, humane};
 use serde::Serialize;
 use std::path::Path;
@@ -65,10 +64,8 @@ pub struct ResetArgs {
 pub fn run(kind: RequestKind, args: Args, home: &Home) -> Result<(), CliError> {
     let id = ProjectId(args.id);
     let mut store = Store::open(&home.db(), Mode::Existing)?;
-    let row = store.project_rows(Some(id))?.pop().ok_or(CliError::NoProject(args.id))?;
-    let state = ProjectState::from_name(&row.state)
-        .ok_or_else(|| StoreError::Unreadable { what: format!("state of project {id}"), why: row.state.clone() })?;
-    if let Some(why) = kind.refusal(state, &row.breaker, row.waits) {
+    let Stance { state, breaker, waits } = store.stance(id)?.ok_or(CliError::NoProject(args.id))?;
+    if let Some(why) = kind.refusal(state, &breaker, waits) {
         return Err(CliError::Refused { kind, id: args.id, why });
     }
     let request = runtime::request(home, &mut store, id, kind)?;
@@ -244,7 +241,9 @@ mod tests {
             assert_eq!(orch(&home, &words), Exit::Data, "{words:?}");
         }
         assert_eq!(untaken(&home), []);
-        let why = RequestKind::Resume.refusal(ProjectState::Running, &Default::default(), false).unwrap();
+        let why = RequestKind::Resume
+            .refusal(crate::domain::state::ProjectState::Running, &Default::default(), false)
+            .unwrap();
         let refused = CliError::Refused { kind: RequestKind::Resume, id: 7, why };
         assert_eq!(refused.line(), "orch: refused: resume of project 7: it is not suspended");
         assert_eq!(orch(&home, &["breaker", "--json", "reset", "1"]), Exit::Usage);

@@ -31,5 +31,5 @@ pub use migrate::SCHEMA_VERSION;
 pub use open::{Mode, Store};
 pub use queue::Accepted;
 pub use request::{Asked, Taken};
-pub use status::{OutboxRow, ProjectRow, RoleRow, Standing, sqlite_version};
+pub use status::{OutboxRow, ProjectRow, RoleRow, Stance, Standing, sqlite_version};
 pub use write::{Settlement, Turn};

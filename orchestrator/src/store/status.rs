@@ -6,6 +6,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::id::{ProjectId, Seq};
 use crate::domain::project::Unknown;
 use crate::domain::signal::{Entry, Signal};
+use crate::domain::state::ProjectState;
 use crate::domain::time::{Span, Timestamp, WallTime};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -61,6 +62,17 @@ pub struct RoleRow {
     pub last_progress: Option<Timestamp>,
 }
 
+/// As much of a project as it takes to tell which requests make sense for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stance {
+    /// Its state.
+    pub state: ProjectState,
+    /// Its breaker.
+    pub breaker: Breaker,
+    /// Whether it is suspended only until a slot is free.
+    pub waits: bool,
+}
+
 /// An entry of the outbox.
 #[derive(Debug, Clone)]
 pub struct OutboxRow {
@@ -109,9 +121,11 @@ impl Store {
         let mut statement = self.connection.prepare_cached(
             "SELECT id, title, slug, state, reason, epoch, session_name, state_us, breaker, last_failure,
                     json_extract(spec, '$.repo'), unknown, due_back_us IS NOT NULL
-               FROM project WHERE ?1 IS NULL OR id = ?1 ORDER BY id",
+               FROM project WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?;
-        let mut rows = statement.query(params![only.map(|id| id.0)])?;
+        // As a range, so that one project is looked up and not looked for.
+        let (first, last) = only.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
+        let mut rows = statement.query([first, last])?;
         let mut projects: Vec<ProjectRow> = Vec::new();
         while let Some(row) = rows.next()? {
             let breaker: String = row.get(8)?;
@@ -136,9 +150,9 @@ impl Store {
         }
         let mut statement = self.connection.prepare_cached(
             "SELECT project_id, name, state, epoch, pid, worktree_path, worktree_branch, progress_us
-               FROM role WHERE ?1 IS NULL OR project_id = ?1 ORDER BY project_id, ordinal",
+               FROM role WHERE project_id BETWEEN ?1 AND ?2 ORDER BY project_id, ordinal",
         )?;
-        let mut rows = statement.query(params![only.map(|id| id.0)])?;
+        let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
             let owner = ProjectId(row.get(0)?);
             let role = RoleRow {
@@ -157,6 +171,23 @@ impl Store {
             }
         }
         Ok(projects)
+    }
+
+    /// How one project stands, finished or not; none if there is none of that id.
+    ///
+    /// # Errors
+    /// If its row cannot be read.
+    pub fn stance(&self, id: ProjectId) -> Result<Option<Stance>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT state, breaker, due_back_us IS NOT NULL FROM project WHERE id = ?1")?;
+        let mut rows = statement.query([id.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (state, breaker): (String, String) = (row.get(0)?, row.get(1)?);
+        let what = |column: &str| format!("{column} of project {id}");
+        let known = ProjectState::from_name(&state).ok_or_else(|| StoreError::unreadable(what("state"), &state))?;
+        let breaker = serde_json::from_str(&breaker).map_err(|error| StoreError::unreadable(what("breaker"), error))?;
+        Ok(Some(Stance { state: known, breaker, waits: row.get(2)? }))
     }
 
     /// The outbox of one project, oldest first.
@@ -236,26 +267,34 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn fleet_breaker(&self, at: Timestamp, window: Span) -> Result<(bool, u32), StoreError> {
-        let last: Option<String> = self
-            .connection
-            .query_row(
-                "SELECT json_extract(body, '$.to') FROM event WHERE event = 'fleet_breaker_moved'
-                  ORDER BY seq DESC LIMIT 1",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
         // Strictly younger than a window, and after an operator's last reset, as the fleet counts.
         let since = at.0.cast_signed() - window.0.cast_signed();
-        let opened: i64 = self.connection.query_row(
-            "SELECT count(DISTINCT project_id) FROM event
-              WHERE event = 'breaker_moved' AND at_us > ?1 AND json_extract(body, '$.to') = 'open'
-                AND seq > (SELECT coalesce(max(seq), 0) FROM event
-                            WHERE event = 'operator_asked' AND project_id IS NULL)",
-            [since],
-            |row| row.get(0),
-        )?;
-        Ok((last.as_deref() == Some("open"), u32::try_from(opened).unwrap_or(u32::MAX)))
+        let opened: i64 = self
+            .connection
+            .prepare_cached(
+                "SELECT count(DISTINCT project_id) FROM event
+                  WHERE event = 'breaker_moved' AND at_us > ?1 AND json_extract(body, '$.to') = 'open'
+                    AND seq > (SELECT coalesce(max(seq), 0) FROM event
+                                WHERE event = 'operator_asked' AND project_id IS NULL)",
+            )?
+            .query_row([since], |row| row.get(0))?;
+        Ok((self.is_fleet_breaker_open()?, u32::try_from(opened).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether the fleet's breaker is open.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn is_fleet_breaker_open(&self) -> Result<bool, StoreError> {
+        let last: Option<String> = self
+            .connection
+            .prepare_cached(
+                "SELECT json_extract(body, '$.to') FROM event WHERE event = 'fleet_breaker_moved'
+                  ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        Ok(last.as_deref() == Some("open"))
     }
 
     /// Counts what stands at `at`.
