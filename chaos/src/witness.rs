@@ -8,6 +8,9 @@ use orchestrator::domain::id::{EffectId, ProcessId, ProjectId, RoleName, Token};
 use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::time::{Span, Timestamp};
 
+/// What hinders while connections to a tmux server that lives break, and none can be made.
+pub const LINK: &str = "link";
+
 /// A fact with its moment, on the installation's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witnessed {
@@ -162,6 +165,11 @@ pub enum Fact {
     Unhindered {
         /// What.
         by: &'static str,
+    },
+    /// A process that is nobody's of ours is gone.
+    StrangerGone {
+        /// Which.
+        process: ProcessId,
     },
     /// The machine started anew: every process is gone.
     Rebooted,

@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::output::result;
 use super::value;
-use crate::fault::{Fault, Kind, catalogue};
+use crate::fault::{Fault, Kind, UNPLAYED, catalogue};
 use clap::{Args, Subcommand};
 
 /// What to show of the catalogue.
@@ -40,8 +40,9 @@ fn modes(fault: &Fault) -> String {
 }
 
 fn list() -> String {
-    let line = |fault: &Fault| format!("{:<18} {:<6} {}\n", fault.kind.name(), modes(fault), fault.title);
-    catalogue().map(line).collect()
+    let line = |fault: &Fault| format!("{:<22} {:<9} {}\n", fault.kind.name(), modes(fault), fault.title);
+    let unplayed = |(name, why): &(&str, &str)| format!("{name:<22} not yet   {why}\n");
+    catalogue().map(line).chain(UNPLAYED.iter().map(unplayed)).collect()
 }
 
 fn explain(fault: &Fault) -> String {

@@ -159,7 +159,36 @@ kinds! {
     EventDrop = "event_drop",
     /// Every event comes twice for a while.
     EventDuplicate = "event_duplicate",
+    /// The connection to tmux breaks, and for a while none can be made.
+    BenignTmuxEagain = "benign_tmux_eagain",
+    /// Somebody writes into a project's row that it runs.
+    RowForgedProcessing = "row_forged_processing",
+    /// Somebody writes into a project's row that it has failed.
+    RowForgedFailed = "row_forged_failed",
+    /// The tmux server is killed, and the panes of the next one that have our ids are somebody else's.
+    PaneIdReuse = "pane_id_reuse",
+    /// A role's next agent asks whether it may, and that takes the brief's line for its answer.
+    TrustPrompt = "trust_prompt",
+    /// A role's next agent reads its terminal only after 40 s.
+    SlowReader = "slow_reader",
+    /// Events of processes and files come 20 s late for a while, and an agent is killed in it.
+    EventDelay = "event_delay",
 }
+
+/// The kinds of `reference/fault-taxonomy.md` that nothing plays yet, each with why the simulated world has no place for
+/// it: what it would change is not a part of the model, or is there under another name. They wait for live injection.
+pub const UNPLAYED: &[(&str, &str)] = &[
+    ("agent_kill_under_shell", "an agent is one process there; one that is gone under its shell looks like agent_hang"),
+    ("benign_renamed_binary", "processes have no program's name there, and nothing is judged by one"),
+    ("recovery_hollow", "there as agent_exit_instant and brief_always_fails: started, and nothing is better for it"),
+    ("brief_hostile", "the brief is a file there whose words nobody reads"),
+    ("db_unlink", "the database has no file there"),
+    ("db_corrupt", "the database has no file there"),
+    ("log_torn", "log lines go into no file there"),
+    ("socket_dir_mode", "files have no mode there"),
+    ("socket_path_long", "the socket has no path there"),
+    ("env_poison", "processes have no environment there but their mark"),
+];
 
 /// Where a schedule is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

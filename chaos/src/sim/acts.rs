@@ -12,6 +12,8 @@ use orchestrator::env::SpoolItem;
 
 /// The exit code for ground that is not as it must be (EX_CONFIG), as the launcher gives it.
 const UNFIT: i32 = 78;
+/// How long lines wait for an agent that is slow to read them: longer than an acknowledgement is waited for.
+const SLUMBERS_US: u64 = 40_000_000;
 /// How long an agent waits before it tries a report again that could not be written.
 const AGAIN_US: u64 = 1_000_000;
 
@@ -20,6 +22,8 @@ const AGAIN_US: u64 = 1_000_000;
 pub enum Act {
     /// The launcher has looked at the ground and becomes the agent.
     Boot,
+    /// It reads what has waited on its terminal.
+    Read,
     /// It acknowledges its brief.
     Acknowledge,
     /// It reports progress.
@@ -59,6 +63,10 @@ impl World {
         }
         match act {
             Act::Boot => self.boot(number),
+            Act::Read => {
+                self.agents[number].mood = Mood::Works;
+                self.reads_brief(number);
+            }
             Act::Acknowledge => self.acknowledge(number),
             Act::Progress => {
                 let tool = self.agents[number].tool;
@@ -129,7 +137,7 @@ impl World {
                 self.end(process, Some(3), None);
             }
             Mood::ExitsAtOnce => self.end(process, Some(0), None),
-            Mood::Works | Mood::Slow | Mood::Deaf | Mood::GivesUp => {
+            Mood::Works | Mood::Slow | Mood::Deaf | Mood::GivesUp | Mood::Asks | Mood::Slumbers | Mood::Slumbering => {
                 self.agents[number].up = true;
                 self.agents[number].output += 1;
                 if self.agents[number].heard {
@@ -162,9 +170,19 @@ impl World {
             // It knows the brief by its file and does not begin twice.
             return;
         }
-        if agent.mood == Mood::Deaf {
-            let process = agent.process;
-            return self.brief_lost(process);
+        let process = agent.process;
+        match agent.mood {
+            Mood::Deaf => return self.brief_lost(process),
+            Mood::Asks => {
+                agent.mood = Mood::Works;
+                return self.brief_lost(process);
+            }
+            Mood::Slumbers => {
+                agent.mood = Mood::Slumbering;
+                return self.plan(number, SLUMBERS_US, Act::Read);
+            }
+            Mood::Slumbering => return,
+            Mood::Works | Mood::DiesInStart | Mood::Slow | Mood::ExitsAtOnce | Mood::GivesUp => {}
         }
         let (low, high) = self.manner.ack_us;
         let after = self.temper.between(low, high) * self.slowness;

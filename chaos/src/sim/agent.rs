@@ -24,6 +24,12 @@ pub enum Mood {
     Deaf,
     /// It reports that it cannot do the work.
     GivesUp,
+    /// It asks something first, and the next line is the answer.
+    Asks,
+    /// Lines wait for a while on its terminal before it reads any.
+    Slumbers,
+    /// They wait.
+    Slumbering,
 }
 
 /// An agent, alive or not.

@@ -11,6 +11,7 @@ use crate::schedule::Planned;
 use crate::witness::Fact;
 use orchestrator::domain::event::{FileIs, Report, Source};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::state::ProjectState;
 use orchestrator::validate::judge;
 
 /// How an operation is spoiled.
@@ -66,6 +67,10 @@ pub enum Undo {
     Hear,
     /// Events come once again.
     Once,
+    /// Events come as soon as they happen.
+    Prompt,
+    /// Tmux takes connections again.
+    Connect,
     /// Commits succeed again.
     Unlock,
     /// The orchestrator is run again.
@@ -97,6 +102,8 @@ pub enum Deed {
     Supersede,
     /// A second one is started.
     Second,
+    /// Somebody writes that state into the project's row.
+    Forge(ProjectState),
     /// The machine reboots.
     Reboot,
 }
@@ -112,6 +119,8 @@ pub struct Target {
 
 const HOUR_US: i64 = 3_600_000_000;
 const LASTS_US: u64 = 15_000_000;
+/// How late events come that are held back: later than the sweep, and than what follows from it.
+const LATE_US: u64 = 20_000_000;
 /// What work looks like that fails and goes on: what was taken for a crash in incident 04.
 const SCARY: &str = "Traceback (most recent call last):\nException: fatal error\nprocess exited with exit status 1\n";
 
@@ -138,6 +147,10 @@ impl World {
             Kind::OrchPause => Deed::Pause(lasts),
             Kind::PausedWriter => Deed::Supersede,
             Kind::SecondOrchestrator => Deed::Second,
+            Kind::RowForgedProcessing => Deed::Forge(ProjectState::Running),
+            Kind::RowForgedFailed => Deed::Forge(ProjectState::Failed),
+            Kind::PaneIdReuse => self.reuse_panes(),
+            Kind::BenignTmuxEagain => self.refuse_connections(lasts),
             Kind::DiskFull => {
                 self.disk.full = true;
                 self.witness(Fact::Hindered { by: "disk" });
@@ -229,6 +242,14 @@ impl World {
                 moods(&[Mood::Slow]);
                 9
             }
+            Kind::TrustPrompt => {
+                moods(&[Mood::Asks]);
+                9
+            }
+            Kind::SlowReader => {
+                moods(&[Mood::Slumbers]);
+                9
+            }
             Kind::EnterLost => {
                 self.arm(planned, target, "enter", Spoil::ReplyLost);
                 9
@@ -245,6 +266,10 @@ impl World {
                 self.deaf_sources.extend([Source::Pidfd, Source::Inotify, Source::Spool, Source::Control]);
                 9
             }
+            Kind::EventDelay => {
+                self.held_back = LATE_US;
+                9
+            }
             _ => return self.change_agent(planned, target, number, lasts),
         };
         self.end(process, None, Some(signal));
@@ -254,6 +279,7 @@ impl World {
                 Deed::Done
             }
             Kind::EventDrop => Deed::Until(Undo::Hear, lasts),
+            Kind::EventDelay => Deed::Until(Undo::Prompt, lasts),
             // It dies so that there is a next brief. What counts is the Enter that is lost.
             Kind::EnterLost => Deed::Armed,
             _ => Deed::Done,
@@ -368,6 +394,8 @@ impl World {
             }
             Undo::Hear => self.deaf_sources.clear(),
             Undo::Once => self.doubled = false,
+            Undo::Prompt => self.held_back = 0,
+            Undo::Connect => self.take_connections(),
             Undo::LeaveCopyMode => self.leave_copy_mode(),
             // Of the orchestrator, not of the world: the course of the run does it.
             Undo::Unlock | Undo::Unpause => {}
@@ -376,7 +404,16 @@ impl World {
 
     /// What is broken from outside is put right; what has happened stays as it is.
     pub fn heal(&mut self) {
-        for undo in [Undo::ContinueServer, Undo::Speed, Undo::Space, Undo::Hear, Undo::Once, Undo::LeaveCopyMode] {
+        for undo in [
+            Undo::ContinueServer,
+            Undo::Speed,
+            Undo::Space,
+            Undo::Hear,
+            Undo::Once,
+            Undo::Prompt,
+            Undo::Connect,
+            Undo::LeaveCopyMode,
+        ] {
             self.undo(undo);
         }
         self.armed.clear();
@@ -403,6 +440,21 @@ impl World {
     fn kill_server(&mut self) -> Deed {
         let Some(id) = self.server.as_ref().map(|server| server.id) else { return Deed::Nothing("no server runs") };
         self.end(id, None, Some(9));
+        Deed::Done
+    }
+
+    /// A stranger has started the next server before anybody else, and its panes have the ids that ours had (T6).
+    fn reuse_panes(&mut self) -> Deed {
+        let Some(server) = &self.server else { return Deed::Nothing("no server runs") };
+        let (old, panes) = (server.id, server.list().len());
+        if panes == 0 {
+            return Deed::Nothing("it has no panes");
+        }
+        self.end(old, None, Some(9));
+        self.start_server();
+        for place in 0..panes {
+            self.squat(&format!("work-{place}"));
+        }
         Deed::Done
     }
 

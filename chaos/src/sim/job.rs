@@ -228,9 +228,21 @@ impl World {
     /// The server went away under a job.
     pub(super) fn lost(&mut self, id: u64) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let reason = "the connection to tmux was lost: server exited unexpectedly";
-        let failure = tmux_failure(&job.ordered, FailureKind::SubprocessFailed, Ending::Lost(reason.to_owned()));
+        let failure = unanswered(&job.ordered);
         self.settle(id, Err(Box::new(failure)));
+    }
+
+    /// The connection went, and the server has what it was asked: that is done, and nobody is told (T8).
+    pub(super) fn leave_unanswered(&mut self, life: usize) {
+        let asked = |job: &&mut Job| job.life == life && job.waits == Waits::Server && !job.ghost;
+        let mut told = Vec::new();
+        for job in self.jobs.values_mut().filter(asked) {
+            job.ghost = true;
+            told.push(settled(&job.ordered, Err(Box::new(unanswered(&job.ordered)))));
+        }
+        for happened in told {
+            self.after(0, Ev::Tell { life, happened });
+        }
     }
 
     /// A job has waited as long as it may: what it asked for may still happen.
@@ -284,6 +296,12 @@ pub(super) fn words(ordered: &Ordered) -> Vec<String> {
     let mut words = vec![ordered.effect.name().to_owned()];
     words.extend(ordered.role.as_ref().map(ToString::to_string));
     words
+}
+
+/// The connection went before there was an answer.
+fn unanswered(ordered: &Ordered) -> Failure {
+    let reason = "the connection to tmux was lost: server exited unexpectedly";
+    tmux_failure(ordered, FailureKind::SubprocessFailed, Ending::Lost(reason.to_owned()))
 }
 
 /// tmux's refusal, silence or loss as evidence.

@@ -3,10 +3,11 @@
 //! The model of the live link: one control connection, kept, lost, found again; while the server that its sessions
 //! are on lives, no other is listened to, and an unlinked socket is asked back (T10).
 
+use super::faults::{Deed, Undo};
 use super::kernel::Program;
 use super::tmux::Server;
 use super::world::{Ev, World};
-use crate::witness::Fact;
+use crate::witness::{Fact, LINK};
 use orchestrator::domain::event::{Event, Source};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ const PAUSES_US: (u64, u64) = (10_000, 1_000_000);
 const CONNECT_US: u64 = 10_000_000;
 /// How long a list may take before tmux counts as not answering.
 const LIST_US: u64 = 4_000_000;
+
+/// What a connection that cannot be made ends with.
+const REFUSED: &str = "error connecting: Resource temporarily unavailable";
 
 /// Whose watch it is.
 pub type Whose = (ProjectId, RoleName);
@@ -114,6 +118,13 @@ impl World {
         let found = self.server.as_mut();
         let id = match found {
             None => self.start_server(),
+            Some(_) if self.refusing => {
+                let pause = self.lives[life].pause;
+                self.lives[life].pause = (pause * 2).min(PAUSES_US.1);
+                self.after(pause, Ev::Connect { life });
+                self.unreachable(life, REFUSED);
+                return;
+            }
             Some(server) if server.stopped => {
                 self.after(CONNECT_US, Ev::Connect { life });
                 self.unreachable(life, "tmux did not answer in time");
@@ -155,10 +166,34 @@ impl World {
         }
         self.lives[life].link = None;
         self.lives[life].notified = false;
-        self.unreachable(life, "server exited unexpectedly");
+        self.unreachable(life, if self.refusing { REFUSED } else { "server exited unexpectedly" });
         let pause = self.lives[life].pause;
         self.lives[life].pause = (pause * 2).min(PAUSES_US.1);
         self.after(pause, Ev::Connect { life });
+    }
+
+    /// Every connection breaks, and nobody can make another; the server and all that is on it live.
+    pub(super) fn refuse_connections(&mut self, lasts: u64) -> Deed {
+        let Some(server) = self.server.as_ref().map(|server| server.id) else { return Deed::Nothing("no server runs") };
+        let linked: Vec<usize> = self.living().filter(|life| self.lives[*life].link == Some(server)).collect();
+        if linked.is_empty() || self.refusing {
+            return Deed::Nothing("nobody is connected to it");
+        }
+        self.refusing = true;
+        self.witness(Fact::Hindered { by: LINK });
+        for life in linked {
+            self.leave_unanswered(life);
+            let after = self.takes(700, 5_000);
+            self.after(after, Ev::Lost { life, server });
+        }
+        Deed::Until(Undo::Connect, lasts)
+    }
+
+    /// Connections can be made again.
+    pub(super) fn take_connections(&mut self) {
+        if std::mem::take(&mut self.refusing) {
+            self.witness(Fact::Unhindered { by: LINK });
+        }
     }
 
     /// Lists every pane for an orchestrator, for a notification or a sweep.

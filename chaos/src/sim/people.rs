@@ -1,5 +1,5 @@
 //! The people of a simulated run: clients who hand projects over, and operators: what they ask for, through the same
-//! table of requests that `orch` writes to.
+//! table of requests that `orch` writes to; and who believes to know better and writes into a row himself.
 //!
 //! During the faults they ask what the schedule says, blindly or as soon as it makes sense. Afterwards, if the run is
 //! attended, one looks after the fleet every minute and lets go on what waits for a person.
@@ -12,7 +12,8 @@ use orchestrator::domain::event::{Event, Source};
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::request::RequestKind;
 use orchestrator::domain::state::{ProjectState, SuspendReason};
-use orchestrator::store::{ProjectRow, Stance};
+use orchestrator::store::{ProjectRow, Stance, StoreError};
+use rusqlite::ErrorCode;
 
 /// How often somebody looks who waits until a request makes sense, in microseconds.
 const LOOK_US: u64 = 5_000_000;
@@ -90,6 +91,23 @@ impl Sim {
             }
             Err(error) => self.outcome.broke = Some(format!("request: {error}")),
         }
+    }
+
+    /// Somebody writes into a project's row how it stands, as was done to heal project 99. It took effect if the database
+    /// has refused it, and if it has not: then the row and its journal differ.
+    pub(super) fn forge(&mut self, project: ProjectId, state: ProjectState) -> bool {
+        let words = (project.0, state.name());
+        let written = self.bank.side_door().and_then(|door| Ok(door.execute(include_str!("forged.sql"), words)?));
+        let refused = |error: &StoreError| {
+            let StoreError::Sqlite(error) = error else { return false };
+            error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+        };
+        match written {
+            Ok(0) => self.came_to_nothing("it stands so already"),
+            Err(error) if !refused(&error) => self.came_to_nothing("the database cannot be written"),
+            Ok(_) | Err(_) => return true,
+        }
+        false
     }
 
     /// Whatever a client has written, it tells whoever runs.

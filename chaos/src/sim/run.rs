@@ -390,6 +390,7 @@ impl Sim {
                 }
             }
             Deed::Second => confirmed = self.second(),
+            Deed::Forge(state) => confirmed = self.forge(target.project, state),
             Deed::Reboot => {
                 while !self.hosts.is_empty() {
                     self.end_host(0);

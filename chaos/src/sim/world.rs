@@ -147,6 +147,10 @@ pub struct World {
     pub deaf_sources: BTreeSet<Source>,
     /// Events that are told twice.
     pub doubled: bool,
+    /// How late what pidfds and inotify tell comes, in microseconds.
+    pub held_back: u64,
+    /// Whether nobody can connect to tmux, whoever lives there.
+    pub refusing: bool,
     /// How much longer everything takes, as a factor.
     pub slowness: u64,
     /// Points at which a crash can be planted.
@@ -217,6 +221,8 @@ impl World {
             squatters: BTreeSet::new(),
             deaf_sources: BTreeSet::new(),
             doubled: false,
+            held_back: 0,
+            refusing: false,
             slowness: 1,
             points: super::points::Points::default(),
             manner,
@@ -248,9 +254,12 @@ impl World {
 
     /// Tells an orchestrator something, unless that source reaches nobody just now.
     pub fn tell(&mut self, life: usize, after: u64, source: Source, event: Event) {
-        if self.deaf_sources.contains(&source) {
+        // The end of its own connection is a notification from nobody: whoever holds it finds it closed.
+        if self.deaf_sources.contains(&source) && !matches!(event, Event::TmuxLost { .. }) {
             return;
         }
+        let late = matches!(source, Source::Pidfd | Source::Inotify | Source::Spool);
+        let after = after + if late { self.held_back } else { 0 };
         let seen_at = self.anchor.at(self.kernel.mono(self.at + after));
         if self.doubled {
             let happened = Happened { seen_at, source, event: event.clone() };
@@ -282,7 +291,8 @@ impl World {
                     self.witness(Fact::ChildGone { project, process: id });
                 }
             }
-            Program::Git | Program::Stranger => {}
+            Program::Stranger => self.witness(Fact::StrangerGone { process: id }),
+            Program::Git => {}
         }
         self.pidfds(id);
     }
@@ -459,14 +469,15 @@ impl World {
 
     /// Everything on the machine ends at once.
     pub fn reboot(&mut self) {
-        if let Some(server) = self.server.take() {
-            for (name, session) in server.sessions() {
-                self.witness(Fact::SessionGone { name: name.clone(), token: session.token.clone() });
-            }
-        }
+        let server = self.server.take();
         let ended: Vec<Process> = self.kernel.processes().cloned().collect();
         for process in ended {
             self.ended_in_reboot(&process);
+        }
+        if let Some(server) = server {
+            for (name, session) in server.sessions() {
+                self.witness(Fact::SessionGone { name: name.clone(), token: session.token.clone() });
+            }
         }
         let (now, wall) = (self.now(), self.kernel.wall(self.at));
         self.kernel.reboot(self.at);

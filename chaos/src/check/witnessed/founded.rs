@@ -1,7 +1,7 @@
 //! D2: nothing is told that is not so.
 
 use crate::check::{Checker, Evidence, Tally, Verdict};
-use crate::witness::{Fact, Witnessed};
+use crate::witness::{Fact, LINK, Witnessed};
 use orchestrator::domain::id::{Epoch, ProcessId, ProjectId, RoleName};
 use orchestrator::domain::signal::{Entry, What};
 use orchestrator::domain::time::{Span, Timestamp};
@@ -121,9 +121,14 @@ impl Checker for Founded {
             if let Some(until) = self.unfit.get_mut(&(*project, role.clone())) {
                 until.get_or_insert(at);
             }
+        } else if let Fact::Hindered { by: LINK } = told.fact {
+            self.tmux_trouble = Some(None);
         } else if let Fact::Serving { .. } | Fact::Unhindered { .. } = told.fact {
             // What was seen while nothing could be written down is told when it can.
             self.serving = at;
+            if let Fact::Unhindered { by: LINK } = told.fact {
+                self.tmux_trouble = Some(Some(at));
+            }
         } else if told.fact == Fact::ServerStopped || matches!(told.fact, Fact::ServerGone { .. }) {
             self.server_gone |= told.fact != Fact::ServerStopped;
             self.tmux_trouble = Some(None);
@@ -197,6 +202,12 @@ mod tests {
         let lost = |past: Past| past.fleet(What::TmuxLost { reason: "no".to_owned() });
         assert_eq!(is(&lost(born())), Is::Fail);
         assert_eq!(is(&lost(born().fact(Fact::ServerStopped))), Is::Pass);
+        let refusing = || born().fact(Fact::Hindered { by: LINK });
+        assert_eq!(is(&lost(refusing())), Is::Pass, "it lives, and nobody can reach it");
+        let again = || refusing().fact(Fact::Unhindered { by: LINK });
+        assert_eq!(is(&lost(again())), Is::Pass);
+        assert_eq!(is(&lost(again().at(60))), Is::Fail, "it can be reached since long");
+        assert_eq!(is(&lost(born().fact(Fact::Hindered { by: "load" }))), Is::Fail);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod settled;
 mod slots;
 mod turns;
 mod unique;
+mod untouched;
 mod verified;
 
 pub use discreet::SECRETS;
@@ -66,6 +67,7 @@ pub fn under(fault_free: bool, policy: Policy) -> Vec<Box<dyn Checker>> {
         Box::new(seats::Seats::under(policy.clone())),
         Box::new(turns::Turns::under(policy.clone())),
         Box::<answered::Answered>::default(),
+        Box::<untouched::Untouched>::default(),
         Box::new(noticed::Noticed::under(policy.clone())),
         Box::new(founded::Founded::new(fault_free)),
         Box::<named::Named>::default(),

@@ -30,6 +30,8 @@ pub(super) struct Noticed {
     deaths: BTreeMap<ProcessId, Timestamp>,
     unfit: BTreeMap<(ProjectId, RoleName), Timestamp>,
     watched: BTreeSet<ProjectId>,
+    /// Projects that have ended: their agents are taken down, those as well that come up only then.
+    over: BTreeSet<ProjectId>,
     briefing: BTreeSet<ProjectId>,
     /// Since when agents that are being briefed have had no brief, although it was handed over.
     unread: BTreeMap<(ProjectId, RoleName), Timestamp>,
@@ -186,7 +188,9 @@ impl Checker for Noticed {
         let Some(project) = entry.signal.project_id else { return };
         self.briefed(project, entry);
         if let What::AgentStarted { process } | What::AgentAdopted { process } = what {
-            self.known.insert(*process, project);
+            if !self.over.contains(&project) {
+                self.known.insert(*process, project);
+            }
         } else if let What::AgentDied { process, .. } = what {
             self.known.remove(process);
             self.tally.held(u64::from(self.deaths.remove(process).is_some()));
@@ -202,7 +206,9 @@ impl Checker for Noticed {
                 self.watched.remove(&project);
                 self.unfit.retain(|(whose, _), _| *whose != project);
             }
+            self.over.remove(&project);
             if to.is_terminal() {
+                self.over.insert(project);
                 self.deaths.retain(|process, _| self.known.get(process) != Some(&project));
                 self.known.retain(|_, whose| *whose != project);
             }
@@ -233,6 +239,17 @@ mod tests {
         assert_eq!(dead().at(109).died(7).is(Noticed::default()), Is::Fail);
         assert_eq!(dead().at(200).is(Noticed::default()), Is::Fail);
         assert_eq!(dead().at(105).is(Noticed::default()), Is::Pass, "its time is not over");
+    }
+
+    #[test]
+    fn whoever_comes_up_once_the_project_is_over_is_taken_down_and_not_mourned() {
+        let failed =
+            || Past::new().running().moved(ProjectState::Running, ProjectState::Failed).born(1, 1, 7).started(7);
+        let retried = |past: Past| past.moved(ProjectState::Failed, ProjectState::Queued).at(100).gone(1, 1, 7);
+        assert_eq!(retried(failed()).at(200).is(Noticed::default()), Is::Pass);
+        let again = retried(failed()).moved(ProjectState::Queued, ProjectState::Provisioning).at(210);
+        let again = again.born(1, 2, 8).started(8).at(220).gone(1, 2, 8);
+        assert_eq!(again.at(300).is(Noticed::default()), Is::Fail, "it is not over any more");
     }
 
     #[test]

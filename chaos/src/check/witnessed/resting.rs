@@ -74,6 +74,7 @@ impl Checker for Resting {
             | Fact::Second { .. }
             | Fact::Hindered { .. }
             | Fact::Unhindered { .. }
+            | Fact::StrangerGone { .. }
             | Fact::Rebooted
             | Fact::Injected { .. } => None,
         };

@@ -14,6 +14,7 @@ mod known;
 mod matrix;
 mod records;
 mod senses;
+mod strangers;
 mod tales;
 
 pub use bend::{Bend, BendRef, BentEnv, Turn};

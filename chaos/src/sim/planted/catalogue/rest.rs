@@ -6,6 +6,7 @@ use crate::sim::planted::Bug;
 use crate::sim::planted::hands::{Forgets, Lax};
 use crate::sim::planted::records::TakesEarly;
 use crate::sim::planted::senses::Flaps;
+use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays};
 use crate::sim::planted::tales::Restless;
 
 /// In the order of the invariants.
@@ -73,6 +74,30 @@ pub(super) const BUGS: &[Bug] = &[
         what: "files that are as they must be are written again",
         intended: "L6",
         plant: |_| shared(Restless::default()),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "ended_by_prefix",
+        what: "a session is ended by its name, and with it every one whose name begins so",
+        intended: "S19",
+        kinds: &[Kind::NameTwin],
+        plant: |_| shared(EndsByPrefix),
+        ..INCIDENT
+    },
+    Bug {
+        name: "strays_ended",
+        what: "a session whose mark no row knows is ended",
+        intended: "S19",
+        kinds: &[Kind::StraySession],
+        plant: |_| shared(EndsStrays::default()),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "ended_by_number",
+        what: "what is left of an agent is ended by its number, whoever has that now",
+        intended: "S19",
+        kinds: &[Kind::PidReuse],
+        plant: |_| shared(EndsByNumber::default()),
         ..HALF_HOUR
     },
 ];

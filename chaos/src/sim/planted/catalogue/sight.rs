@@ -4,6 +4,7 @@ use super::{HALF_HOUR, INCIDENT, KILLS, REFERENCE, shared};
 use crate::fault::Kind;
 use crate::sim::planted::hands::Lax;
 use crate::sim::planted::senses::{AllForOne, Assumes, CopiesBack, Deaf, Invents, Peeks, Polls, Prefix, Warns};
+use crate::sim::planted::strangers::EndsByRole;
 use crate::sim::planted::tales::{self, Alters, Tells};
 use crate::sim::planted::{Bug, From};
 use orchestrator::domain::event::Event;
@@ -97,6 +98,14 @@ pub(super) const BUGS: &[Bug] = &[
         intended: "D2",
         kinds: KILLS,
         plant: |_| shared(AllForOne::default()),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "late_end_believed",
+        what: "the end of a process counts as the end of whoever has its role now",
+        intended: "D2",
+        kinds: &[Kind::EventDelay],
+        plant: |_| shared(EndsByRole::default()),
         ..HALF_HOUR
     },
     Bug {

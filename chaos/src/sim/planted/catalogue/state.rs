@@ -40,6 +40,17 @@ pub(super) const BUGS: &[Bug] = &[
         ..HALF_HOUR
     },
     Bug {
+        name: "rows_unguarded",
+        what: "the database takes any state that somebody writes into a project's row",
+        intended: "S2",
+        kinds: &[Kind::RowForgedProcessing],
+        plant: |_| {
+            let first = include_str!("../sql/rows_unguarded.sql");
+            shared(Sql { first, ..Sql::default() })
+        },
+        ..HALF_HOUR
+    },
+    Bug {
         name: "session_name_not_written",
         what: "the session gets another name than the one in its row",
         intended: "S3",

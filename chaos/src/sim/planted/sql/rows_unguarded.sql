@@ -1,0 +1,2 @@
+DROP TRIGGER project_legal;
+DROP TRIGGER project_journaled;
