@@ -166,6 +166,11 @@ pub enum Fact {
         /// What.
         by: &'static str,
     },
+    /// An orchestrator typed into the pane of somebody else, or opened a window beside it.
+    StrangerReached {
+        /// Whose process it is.
+        process: ProcessId,
+    },
     /// A process that is nobody's of ours is gone.
     StrangerGone {
         /// Which.

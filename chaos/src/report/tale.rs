@@ -191,6 +191,9 @@ fn words(fact: &Fact) -> String {
         }
         Fact::Hindered { by } => format!("nothing gets through in time from here on: {by}"),
         Fact::Unhindered { by } => format!("things get through again: {by}"),
+        Fact::StrangerReached { process } => {
+            format!("the pane of {process}, which is somebody else's, is written into")
+        }
         Fact::StrangerGone { process } => format!("process {process}, which is somebody else's, is gone"),
         Fact::Rebooted => "the machine starts anew: every process is gone".to_owned(),
         Fact::Scraped { series } => format!("the metrics are read: {} series", series.len()),

@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Connections can be made again.
-    pub(super) fn take_connections(&mut self) {
+    pub fn take_connections(&mut self) {
         if std::mem::take(&mut self.refusing) {
             self.witness(Fact::Unhindered { by: LINK });
         }

@@ -87,8 +87,8 @@ impl World {
                 self.ensure_session(id, stage, &ordered, (session, token), launches)
             }
             (Effect::Respawn { .. }, _) => self.ensure_agent(id, stage, &ordered),
-            (Effect::HandBrief { pane, line, .. } | Effect::Nudge { pane, line }, _) => {
-                self.hand_line(stage, &ordered, pane, line)
+            (Effect::HandBrief { pane, token, line, .. } | Effect::Nudge { pane, token, line }, _) => {
+                self.hand_line(stage, &ordered, (pane, token), line)
             }
             (Effect::Sample { pane, process }, _) => self.sample(&ordered, pane, *process),
             (Effect::Collect { .. }, 2) => Next::Go(self.takes(300, 2_500)),
@@ -135,7 +135,10 @@ impl World {
                 self.terminate_first(id, std::slice::from_ref(&launch.token))
             }
             2 if pane.is_some() => Next::Tmux,
-            2 | 3 => self.respawn(ordered, session, pane.as_deref(), old_token.as_ref(), launch),
+            2 | 3 => {
+                let session = (session.as_str(), session_token);
+                self.respawn(ordered, session, pane.as_deref(), old_token.as_ref(), launch)
+            }
             _ => self.outlived_ends(id),
         }
     }
@@ -296,6 +299,11 @@ impl World {
     }
 
     fn open_pane(&mut self, session: &str, launch: &Launch) -> Option<String> {
+        let server = self.server.as_ref()?;
+        let beside = server.session(session).and_then(|session| session.panes.first()).map(|pane| pane.id.clone());
+        if let Some(beside) = beside {
+            self.reach(&beside);
+        }
         let process = self.spawn_agent(launch);
         let pane = self.server.as_mut()?.open(session, process, Some(launch.token.clone()))?;
         self.agent_in(launch, process, pane.clone());
@@ -356,13 +364,16 @@ impl World {
     fn respawn(
         &mut self,
         ordered: &Ordered,
-        session: &str,
+        (session, session_token): (&str, &Token),
         pane: Option<&str>,
         old: Option<&Token>,
         launch: &Launch,
     ) -> Next {
         let Some(server) = &self.server else { return connection_lost(ordered) };
         let Some(found) = server.session(session) else { return refused(ordered, "can't find session") };
+        if found.token.as_ref() != Some(session_token) {
+            return refused(ordered, "the session is not the one that was asked for");
+        }
         if let Some(there) = found.panes.iter().find(|pane| pane.token.as_ref() == Some(&launch.token)) {
             let process = if there.end.is_some() { None } else { Some(there.process) };
             let up = PaneUp { role: launch.role.clone(), pane: there.id.clone(), process };
@@ -399,16 +410,20 @@ impl World {
     }
 
     /// One line in three messages: the buffer, its paste, Enter (T17).
-    fn hand_line(&mut self, stage: u8, ordered: &Ordered, pane: &str, line: &str) -> Next {
+    fn hand_line(&mut self, stage: u8, ordered: &Ordered, (pane, token): (&str, &Token), line: &str) -> Next {
         let Some(found) = self.server.as_mut().and_then(|server| server.pane_mut(pane)) else {
             return refused(ordered, &format!("can't find pane: {pane}"));
         };
+        if found.token.as_ref() != Some(token) {
+            return refused(ordered, "the pane is not the one that was asked for");
+        }
         if found.end.is_some() {
             return refused(ordered, "the pane takes no input (dead, input off: 1 0)");
         }
         match stage {
             2 => {
                 found.typed = None;
+                self.reach(pane);
                 return Next::Tmux;
             }
             3 => {

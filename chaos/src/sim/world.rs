@@ -351,6 +351,15 @@ impl World {
         }
     }
 
+    /// Something is typed into a pane, or opened beside it: somebody else's is not to be reached.
+    pub fn reach(&mut self, pane: &str) {
+        let process = self.server.as_ref().and_then(|server| server.pane(pane)).map(|pane| pane.process);
+        let of = |process: ProcessId| self.kernel.get(process).map(|is| is.program);
+        if let Some(process) = process.filter(|process| of(*process) == Some(Program::Stranger)) {
+            self.witness(Fact::StrangerReached { process });
+        }
+    }
+
     /// A session goes: whoever is in it is hung up, and whoever listens is notified.
     pub fn session_ends(&mut self, name: &str) -> bool {
         let Some(session) = self.server.as_mut().and_then(|server| server.remove(name)) else { return false };

@@ -225,7 +225,7 @@ fn working(built: &mut Built, id: ProjectId) {
     built.commit(id, 40, |step, at| {
         step.launch(1, at);
         let line = "Read your brief".to_owned();
-        step.order(1, Effect::HandBrief { pane: "%1".to_owned(), line, again: false });
+        step.order(1, Effect::HandBrief { pane: "%1".to_owned(), token: Token("0".repeat(32)), line, again: false });
         step.tell_role(1, What::BriefHanded { times: 1 });
     });
     built.commit(id, 2_000, |step, at| {

@@ -315,12 +315,12 @@ pub(super) fn hand_brief(draft: &mut Draft<'_, '_>, index: usize) {
     let due = draft.at() + draft.fleet().policy.ack_wait();
     let id = draft.p.id;
     let Some(role) = draft.p.roles.get_mut(index) else { return };
-    let Some(pane) = role.pane.clone() else { return };
+    let (Some(pane), Some(token)) = (role.pane.clone(), role.token.clone()) else { return };
     role.briefs_sent += 1;
     role.ack_due = Some(due);
     let again = role.briefs_sent > 1;
     let line = brief::brief_line(&role.name, id, role.epoch);
-    draft.order_role(index, Effect::HandBrief { pane, line, again });
+    draft.order_role(index, Effect::HandBrief { pane, token, line, again });
 }
 
 /// The final look, once every role is done.

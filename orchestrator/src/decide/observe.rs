@@ -156,6 +156,9 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &ByToken<'_>, by_session: &ByToke
     }
     if is_session_missing(draft, by_session) && !is_anybody_left(draft) {
         session_gone(draft);
+        if draft.p.state() == ProjectState::Launching {
+            gone_before_anybody(draft);
+        }
     }
     advance::advance(draft);
 }
@@ -215,6 +218,17 @@ fn is_session_missing(draft: &Draft<'_, '_>, by_session: &ByToken<'_>) -> bool {
 /// With agents in it the collected remains decide about a session; without any, nothing else would ever notice.
 fn is_anybody_left(draft: &Draft<'_, '_>) -> bool {
     draft.p.roles.iter().any(|role| role.process.is_some() || role.is_acted_on())
+}
+
+/// The session went before any of its agents was seen, so nobody's death will tell of it. Whom it was made for is to be
+/// asked for anew, not once more under the tokens that went with it.
+fn gone_before_anybody(draft: &mut Draft<'_, '_>) {
+    let name = draft.p.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
+    let what = vec!["session".to_owned(), name];
+    let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::SessionDied, what, "");
+    let why = "tmux answered and no longer has the session, and none of its agents was ever seen";
+    (failure.ending, failure.program) = (Ending::Lost(why.to_owned()), Program::Tmux);
+    fault::fault(draft, None, failure);
 }
 
 /// The session is proved gone: its token is stale, and so is every incarnation in it.

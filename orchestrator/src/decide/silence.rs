@@ -139,12 +139,12 @@ fn nudge(draft: &mut Draft<'_, '_>, index: usize, silent: Span, patience: Patien
     let Some(role) = draft.p.roles.get_mut(index).filter(|role| !role.vigil.nudged && role.busy.is_none()) else {
         return;
     };
-    let Some(pane) = role.pane.clone() else { return };
+    let (Some(pane), Some(token)) = (role.pane.clone(), role.token.clone()) else { return };
     let rests = role.state() == RoleState::Idle;
     role.vigil.nudged = true;
     role.vigil.seen = None;
     let line = if rests { brief::NUDGE_IDLE } else { brief::NUDGE_SILENT };
-    draft.order_role(index, Effect::Nudge { pane, line: line.to_owned() });
+    draft.order_role(index, Effect::Nudge { pane, token, line: line.to_owned() });
     draft.tell_role(index, What::AgentNudged { silent, rests });
 }
 

@@ -106,6 +106,8 @@ pub enum Effect {
     HandBrief {
         /// The pane.
         pane: String,
+        /// The token that it carries.
+        token: Token,
         /// The line: fixed ASCII that names the file.
         line: String,
         /// Whether it was handed over before in this epoch.
@@ -115,6 +117,8 @@ pub enum Effect {
     Nudge {
         /// The pane.
         pane: String,
+        /// The token that it carries.
+        token: Token,
         /// The line: fixed ASCII, harmless to whatever reads it.
         line: String,
     },

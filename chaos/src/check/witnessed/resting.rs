@@ -75,6 +75,7 @@ impl Checker for Resting {
             | Fact::Hindered { .. }
             | Fact::Unhindered { .. }
             | Fact::StrangerGone { .. }
+            | Fact::StrangerReached { .. }
             | Fact::Rebooted
             | Fact::Injected { .. } => None,
         };

@@ -23,7 +23,7 @@ impl Checker for Untouched {
     }
 
     fn title(&self) -> &'static str {
-        "no session and no process of somebody else is ended"
+        "no session, pane and process of somebody else is ended or written into"
     }
 
     fn witness(&mut self, told: &Witnessed) {
@@ -38,6 +38,8 @@ impl Checker for Untouched {
             self.tally.check(!was || excused, || format!("the session {name}, which is somebody else's, was ended"));
         } else if let Fact::StrangerGone { process } = told.fact {
             self.tally.check(excused, || format!("process {process}, which is somebody else's, was ended"));
+        } else if let Fact::StrangerReached { process } = told.fact {
+            self.tally.violate(format!("the pane of {process}, which is somebody else's, was written into"));
         } else if matches!(told.fact, Fact::ServerGone { .. } | Fact::Rebooted) {
             self.fell = Some(told.at);
         }
@@ -73,6 +75,8 @@ mod tests {
         assert_eq!(gone.is(Untouched::default()), Is::Pass, "that one is ours to end");
         let stranger = Fact::StrangerGone { process: process(7) };
         assert_eq!(somebody().at(50).fact(stranger).is(Untouched::default()), Is::Fail);
+        let reached = Fact::StrangerReached { process: process(7) };
+        assert_eq!(somebody().at(50).fact(reached).is(Untouched::default()), Is::Fail);
         assert_eq!(Past::new().at(50).is(Untouched::default()), Is::Unknown, "nobody to touch");
     }
 

@@ -71,6 +71,32 @@ impl Bend for EndsByNumber {
     }
 }
 
+/// A line goes to whatever pane has the number that the agent's had, as with `send-keys -t %N` (T6).
+pub(super) struct TypesByNumber;
+
+impl Bend for TypesByNumber {
+    fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::HandBrief { pane, .. } | Effect::Nudge { pane, .. } = &ordered.effect {
+            world.reach(pane);
+        }
+        vec![ordered]
+    }
+}
+
+/// An agent is started in whatever session has the name that its own had.
+pub(super) struct OpensByName;
+
+impl Bend for OpensByName {
+    fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::Respawn { session, .. } = &ordered.effect {
+            let found = world.server.as_ref().and_then(|server| server.session(session));
+            let panes = found.map(|found| found.panes.iter().map(|pane| pane.id.clone()).collect::<Vec<_>>());
+            panes.unwrap_or_default().iter().for_each(|pane| world.reach(pane));
+        }
+        vec![ordered]
+    }
+}
+
 /// The end of a process counts as the end of whoever has its role now.
 #[derive(Default)]
 pub(super) struct EndsByRole {

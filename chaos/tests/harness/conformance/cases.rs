@@ -101,6 +101,10 @@ pub(crate) const CASES: &[Case] = &[
         play.forget();
         let next = play.respawn("a");
         play.does("its session gone", Some("a"), next);
+        play.harm(Harm::Foreign("p1-conf-e1"));
+        let next = play.respawn("a");
+        play.does("a stranger's session of that name", Some("a"), next);
+        play.lists("panes then");
     }),
     ("hand_brief", |play| {
         play.up();
@@ -114,6 +118,17 @@ pub(crate) const CASES: &[Case] = &[
         play.harm(Harm::ClosePane("b"));
         play.forget();
         play.does("to a pane that is gone", Some("b"), play.brief("b", true));
+    }),
+    ("hand_brief, another incarnation in its pane", |play| {
+        play.up();
+        play.harm(Harm::KillAgent("a"));
+        play.comes_to("panes", "session of ours: a1 dead, b1 alive");
+        let next = play.respawn("a");
+        play.does("respawn", Some("a"), next);
+        play.await_agent("a");
+        play.does("for the one before", Some("a"), play.brief_before("a"));
+        play.does("for the one that is there", Some("a"), play.brief("a", false));
+        play.reports("it reports");
     }),
     ("hand_brief in copy mode", |play| {
         play.up();

@@ -155,6 +155,10 @@ impl Stage for Fake {
             Harm::KillSession => assert!(self.world.borrow_mut().session_ends(SESSION)),
             Harm::Foreign(name) => assert!(self.world.borrow_mut().squat(name)),
             Harm::KillServer => self.inject(Kind::ServerKill, "a"),
+            Harm::CutConnection => {
+                self.inject(Kind::BenignTmuxEagain, "a");
+                self.world.borrow_mut().take_connections();
+            }
             Harm::StopServer => assert!(self.world.borrow_mut().stop_server()),
             Harm::ContinueServer => assert!(self.world.borrow_mut().continue_server()),
             Harm::UnlinkSocket => self.inject(Kind::SocketUnlink, "a"),

@@ -372,11 +372,22 @@ impl<'a> Play<'a> {
     }
 
     pub(crate) fn brief(&self, role: &str, again: bool) -> Effect {
-        Effect::HandBrief { pane: self.pane(role), line: "Read .orch/brief.md and begin.".to_owned(), again }
+        self.brief_for(role, self.epochs[role], again)
+    }
+
+    /// For the incarnation before the one that is there.
+    pub(crate) fn brief_before(&self, role: &str) -> Effect {
+        self.brief_for(role, self.epochs[role] - 1, false)
+    }
+
+    fn brief_for(&self, role: &str, epoch: u32, again: bool) -> Effect {
+        let (pane, token) = (self.pane(role), self.token(role, epoch));
+        Effect::HandBrief { pane, token, line: "Read .orch/brief.md and begin.".to_owned(), again }
     }
 
     pub(crate) fn nudge(&self, role: &str) -> Effect {
-        Effect::Nudge { pane: self.pane(role), line: "# Are you there?".to_owned() }
+        let (pane, token) = (self.pane(role), self.token(role, self.epochs[role]));
+        Effect::Nudge { pane, token, line: "# Are you there?".to_owned() }
     }
 
     pub(crate) fn sample(&self, role: &str) -> Effect {

@@ -129,6 +129,20 @@ impl Real {
         run(&mut tmux);
     }
 
+    /// Ends the orchestrator's control connection. A stopped server cannot be asked which process that is (T9).
+    fn cut(&self) {
+        let numbers = fs::read_dir("/proc").expect("/proc").flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let socket = self.socket.display().to_string();
+        let is_it = |pid: &u32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let has = |word: &str| words.split(|byte| *byte == 0).any(|one| one == word.as_bytes());
+            has(&socket) && has("-C") && Some(*pid) != self.server.map(|server| server.pid)
+        };
+        let client = numbers.into_iter().find(is_it).and_then(process::identify).expect("a connection");
+        process::signal(client, Signal::KILL).expect("signalled");
+    }
+
     fn agent_of(&self, role: &str) -> (&PaneUp, &str) {
         let (up, token) = self.agents.get(role).expect("an agent");
         (up, token)
@@ -259,6 +273,7 @@ impl Stage for Real {
             Harm::CopyMode(role) => self.tmux(&["copy-mode", "-t", &self.agent_of(role).0.pane]),
             Harm::KillSession => self.tmux(&["kill-session", "-t", &format!("={SESSION}")]),
             Harm::Foreign(name) => self.tmux(&["new-session", "-d", "-s", name, "exec cat"]),
+            Harm::CutConnection => self.cut(),
             Harm::KillServer => self.server(Signal::KILL),
             Harm::StopServer => self.server(Signal::STOP),
             Harm::ContinueServer => self.server(Signal::CONT),

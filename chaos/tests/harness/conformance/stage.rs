@@ -40,6 +40,8 @@ pub(crate) enum Harm {
     Foreign(&'static str),
     /// The tmux server is killed by SIGKILL.
     KillServer,
+    /// The orchestrator's connection to it breaks, and it lives.
+    CutConnection,
     /// It is stopped.
     StopServer,
     /// It goes on.

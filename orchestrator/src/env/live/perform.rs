@@ -107,10 +107,12 @@ async fn dispatch(world: &World, ordered: &Ordered) -> Result<Fact, Failure> {
             let old = (pane.as_deref(), old_token.as_ref().map(|token| token.0.as_str()));
             respawn(world, ordered, (session, session_token), old, launch).await
         }
-        Effect::HandBrief { pane, line, again } => {
-            hand_line(world, ordered, pane, line, *again).await.map(|()| Fact::BriefHanded)
+        Effect::HandBrief { pane, token, line, again } => {
+            hand_line(world, ordered, (pane, token), line, *again).await.map(|()| Fact::BriefHanded)
         }
-        Effect::Nudge { pane, line } => hand_line(world, ordered, pane, line, false).await.map(|()| Fact::Nudged),
+        Effect::Nudge { pane, token, line } => {
+            hand_line(world, ordered, (pane, token), line, false).await.map(|()| Fact::Nudged)
+        }
         Effect::Sample { pane, process } => sample::sample(world, ordered, pane, *process).await,
         Effect::Collect { session, session_token, pane, process, stderr, server, started_at } => {
             let asked = Asked {
@@ -323,7 +325,7 @@ fn pane_up(launch: &Launch, seen: &[Pane]) -> std::io::Result<Option<PaneUp>> {
 async fn respawn(
     world: &World,
     ordered: &Ordered,
-    (session, _token): (&str, &Token),
+    (session, session_token): (&str, &Token),
     (pane, old_token): (Option<&str>, Option<&str>),
     launch: &Launch,
 ) -> Result<Fact, Failure> {
@@ -350,7 +352,7 @@ async fn respawn(
     };
     launcher::write_manifest(world, launch).map_err(io)?;
     let launched = launcher::pane(world, launch);
-    tmux::respawn(&control, session, pane, old_token, &launched).await.map_err(failed)?;
+    tmux::respawn(&control, (session, &session_token.0), pane, old_token, &launched).await.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
         failed(TmuxError::Refused { argv: words(ordered), message: "the new pane is not in its session".to_owned() })
@@ -359,15 +361,22 @@ async fn respawn(
 
 /// One fixed line, the brief's or a nudge, and Enter as a message of its own (T17); delivered is only what is
 /// acknowledged.
-async fn hand_line(world: &World, ordered: &Ordered, pane: &str, line: &str, again: bool) -> Result<(), Failure> {
+async fn hand_line(
+    world: &World,
+    ordered: &Ordered,
+    (pane, token): (&str, &Token),
+    line: &str,
+    again: bool,
+) -> Result<(), Failure> {
     let failed = |error: TmuxError| tmux_failure(ordered, &error);
+    let to = tmux::Marked { pane, token: &token.0 };
     let control = control(world, ordered).await?;
     if again {
-        tmux::clear_line(&control, pane).await.map_err(failed)?;
+        tmux::clear_line(&control, to).await.map_err(failed)?;
     }
     let buffer = format!("{BRIEF_BUFFER}{}", ordered.id);
-    tmux::paste_line(&control, pane, &buffer, line).await.map_err(failed)?;
-    tmux::press_enter(&control, pane).await.map_err(failed)
+    tmux::paste_line(&control, to, &buffer, line).await.map_err(failed)?;
+    tmux::press_enter(&control, to).await.map_err(failed)
 }
 
 /// Runs what works at one directory; its file system may hang, and then so does the thread, but nobody else.

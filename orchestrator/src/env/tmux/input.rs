@@ -4,7 +4,8 @@
 //! proves that the agent took it; that is for its acknowledgement to say (T17).
 
 use super::command::{check_name, check_pane};
-use super::parse::plain_tail;
+use super::ops::check_token;
+use super::parse::{PANE_TAG, plain_tail};
 use super::{Command, Control, TmuxError};
 
 /// A canonical terminal cuts lines at 4,096 bytes (T16); the one line that is ever sent is far shorter.
@@ -15,20 +16,43 @@ const BUFFER_NAME_MAX: usize = 64;
 const INPUT: &str = "#{pane_dead} #{pane_input_off}";
 const TAKES_INPUT: &str = "0 0";
 
+/// A pane by its id, if it still carries this mark when the server comes to act: another server gives the same ids to
+/// other people's panes (T6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marked<'a> {
+    /// `%N`.
+    pub pane: &'a str,
+    /// The mark of the incarnation in it.
+    pub token: &'a str,
+}
+
+impl Marked<'_> {
+    fn check(&self) -> Result<(), TmuxError> {
+        check_pane(self.pane)?;
+        check_token(self.token)
+    }
+
+    /// That it is this one, as a condition.
+    fn is_it(&self) -> String {
+        format!("#{{&&:#{{==:#{{pane_id}},{}}},#{{==:#{{{PANE_TAG}}},{}}}}}", self.pane, self.token)
+    }
+}
+
 /// Pastes one line of printable ASCII, without the Enter. It arrives in copy mode too.
 ///
 /// # Errors
-/// As [`Control::run`]; `Refused` if the pane is gone, dead, or its input is off; `BadArgument` for anything else
-/// than up to 512 bytes of printable ASCII.
-pub async fn paste_line(control: &Control, pane: &str, buffer: &str, line: &str) -> Result<(), TmuxError> {
-    check_pane(pane)?;
+/// As [`Control::run`]; `Refused` if the pane is gone, somebody else's, dead, or its input is off; `BadArgument` for
+/// anything else than up to 512 bytes of printable ASCII.
+pub async fn paste_line(control: &Control, to: Marked<'_>, buffer: &str, line: &str) -> Result<(), TmuxError> {
+    to.check()?;
+    let pane = to.pane;
     check_name("buffer", buffer, BUFFER_NAME_MAX)?;
     if line.is_empty() || line.len() > LINE_MAX || !line.bytes().all(|c| (b' '..=b'~').contains(&c)) {
         let value = line.chars().take(80).collect();
         return Err(TmuxError::BadArgument { what: "line", value, why: "is not 1 to 512 bytes of printable ASCII" });
     }
     // The guard is not politeness: to paste into a dead pane makes tmux 3.3a crash, and all sessions with it.
-    let takes_input = format!("#{{&&:#{{==:#{{pane_id}},{pane}}},#{{==:{INPUT},{TAKES_INPUT}}}}}");
+    let takes_input = format!("#{{&&:{},#{{==:{INPUT},{TAKES_INPUT}}}}}", to.is_it());
     let delete = ["delete-buffer", "-b", buffer];
     let commands = [
         Command::list_pane(pane, INPUT),
@@ -67,26 +91,25 @@ pub async fn forget_buffers(control: &Control, prefix: &str) -> Result<(), TmuxE
 /// Presses Enter, after leaving copy mode and any other in which keys would not reach the program (T15).
 ///
 /// # Errors
-/// As [`Control::run`]; `Refused` if the pane is gone, dead, or its input is off.
-pub async fn press_enter(control: &Control, pane: &str) -> Result<(), TmuxError> {
-    press(control, pane, "Enter").await
+/// As [`Control::run`]; `Refused` if the pane is gone, somebody else's, dead, or its input is off.
+pub async fn press_enter(control: &Control, to: Marked<'_>) -> Result<(), TmuxError> {
+    press(control, to, "Enter").await
 }
 
 /// Clears the line that is being edited, with Ctrl-U.
 ///
 /// # Errors
 /// As [`press_enter`].
-pub async fn clear_line(control: &Control, pane: &str) -> Result<(), TmuxError> {
-    press(control, pane, "C-u").await
+pub async fn clear_line(control: &Control, to: Marked<'_>) -> Result<(), TmuxError> {
+    press(control, to, "C-u").await
 }
 
-async fn press(control: &Control, pane: &str, key: &str) -> Result<(), TmuxError> {
-    check_pane(pane)?;
-    let commands = [
-        Command::list_pane(pane, INPUT),
-        Command::new(["copy-mode", "-q", "-t", pane]),
-        Command::new(["send-keys", "-t", pane, key]),
-    ];
+async fn press(control: &Control, to: Marked<'_>, key: &str) -> Result<(), TmuxError> {
+    to.check()?;
+    let pane = to.pane;
+    let keys = Command::new(["send-keys", "-t", pane, key]);
+    let pressed = [Command::new(["copy-mode", "-q", "-t", pane]), keys.clone()];
+    let commands = [Command::list_pane(pane, INPUT), Command::when(pane, &to.is_it(), &pressed)?];
     let answer = control.run(&commands).await?;
     let state = answer.into_iter().next().unwrap_or_default().concat();
     if state == TAKES_INPUT {
@@ -94,7 +117,7 @@ async fn press(control: &Control, pane: &str, key: &str) -> Result<(), TmuxError
     }
     // tmux says nothing of keys that it drops (T15).
     let message = format!("the pane takes no input (dead, input off: {state})");
-    Err(TmuxError::Refused { argv: commands[2].shown(), message })
+    Err(TmuxError::Refused { argv: keys.shown(), message })
 }
 
 /// Reads the end of a pane's history and screen, as plain text of at most `max_bytes`. Wrapped lines are joined. Of a

@@ -24,7 +24,7 @@ mod tests;
 pub use client::{Control, Notice, TmuxConfig};
 pub use command::Command;
 pub use error::TmuxError;
-pub use input::{capture, clear_line, forget_buffers, paste_line, press_enter, screen};
+pub use input::{Marked, capture, clear_line, forget_buffers, paste_line, press_enter, screen};
 pub use ops::{
     Created, LaunchPane, PaneEnd, create_session, kill_server, kill_session, list_panes, list_session_panes, pane_end,
     respawn, session_present,

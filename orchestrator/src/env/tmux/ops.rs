@@ -69,7 +69,7 @@ pub enum PaneEnd {
     },
 }
 
-fn check_token(token: &str) -> Result<(), TmuxError> {
+pub(super) fn check_token(token: &str) -> Result<(), TmuxError> {
     check_name("token", token, TOKEN_MAX)
 }
 
@@ -157,7 +157,7 @@ async fn settle(
     }
     for launch in panes {
         if !found.iter().any(|pane| pane.role_token.as_deref() == Some(&launch.token)) {
-            open_window(control, name, launch).await?;
+            open_window(control, (name, token), launch).await?;
         }
     }
     Ok(Created::Adopted)
@@ -171,12 +171,18 @@ fn opening(session: &str, launch: &LaunchPane) -> [Command; 2] {
     ]
 }
 
-/// Opens a window unless some pane of the session carries its token by then.
-async fn open_window(control: &Control, session: &str, launch: &LaunchPane) -> Result<(), TmuxError> {
+/// Opens a window, if the session is this incarnation's and no pane of it carries the window's token by then.
+async fn open_window(control: &Control, session: (&str, &str), launch: &LaunchPane) -> Result<(), TmuxError> {
     let tags = format!("#{{W:#{{P:#{{{PANE_TAG}}} }}}}");
-    let absent = format!("#{{&&:#{{==:#{{session_name}},{session}}},#{{?#{{m:*{}*,{tags}}},0,1}}}}", launch.token);
+    let absent = format!("#{{&&:{},#{{?#{{m:*{}*,{tags}}},0,1}}}}", is_session(session), launch.token);
+    let (session, _) = session;
     let open = Command::when(&exact(session), &absent, &opening(session, launch))?;
     done_or(control, session, launch, control.run(&[Command::list_session_panes(session, ""), open]).await).await
+}
+
+/// That the session is this incarnation's, as a condition: somebody else may have made one of its name.
+fn is_session((session, token): (&str, &str)) -> String {
+    format!("#{{&&:#{{==:#{{session_name}},{session}}},#{{==:#{{{SESSION_TAG}}},{token}}}}}")
 }
 
 /// A refusal because it was done already is none.
@@ -193,34 +199,35 @@ async fn done_or(
 
 /// Starts a role anew in its pane, or in a new window if it has none. Does nothing if it was done already.
 ///
-/// What runs in the pane is killed, so the pane must still carry `expected_old` (`None`: no token at all) when the
+/// The session, by its name and its token, must be this incarnation's when the server comes to act. What runs in the pane is killed, so the pane must still carry `expected_old` (`None`: no token at all) when the
 /// server comes to act; else `Refused`, and nothing is touched.
 ///
 /// # Errors
 /// As [`Control::run`]; `Refused` also if the session or the pane in it is not there.
 pub async fn respawn(
     control: &Control,
-    session: &str,
+    session: (&str, &str),
     pane: Option<&str>,
     expected_old: Option<&str>,
     launch: &LaunchPane,
 ) -> Result<(), TmuxError> {
-    check_name("session", session, SESSION_NAME_MAX)?;
+    check_name("session", session.0, SESSION_NAME_MAX)?;
+    check_token(session.1)?;
     expected_old.map_or(Ok(()), check_token)?;
     launch.check()?;
     let Some(pane) = pane else { return open_window(control, session, launch).await };
     check_pane(pane)?;
     let expected = expected_old.unwrap_or_default();
     let same = format!(
-        "#{{&&:#{{==:#{{pane_id}},{pane}}},#{{&&:#{{==:#{{session_name}},{session}}},\
-         #{{==:#{{{PANE_TAG}}},{expected}}}}}}}"
+        "#{{&&:#{{==:#{{pane_id}},{pane}}},#{{&&:{},#{{==:#{{{PANE_TAG}}},{expected}}}}}}}",
+        is_session(session)
     );
     let then = [
         Command::respawn_pane(pane, &launch.env, &launch.argv),
         Command::set_pane_option(pane, PANE_TAG, &launch.token),
     ];
     let guarded = Command::when(pane, &same, &then)?;
-    done_or(control, session, launch, control.run(&[Command::list_pane(pane, ""), guarded]).await).await
+    done_or(control, session.0, launch, control.run(&[Command::list_pane(pane, ""), guarded]).await).await
 }
 
 /// Reads how one pane stands. An end without evidence is repaired first, as far as it can be: the server missed the
@@ -266,8 +273,7 @@ async fn read_end(control: &Control, pane: &str) -> Result<PaneEnd, TmuxError> {
 pub async fn kill_session(control: &Control, session: &str, token: &str) -> Result<bool, TmuxError> {
     check_name("session", session, SESSION_NAME_MAX)?;
     check_token(token)?;
-    let ours = format!("#{{&&:#{{==:#{{session_name}},{session}}},#{{==:#{{{SESSION_TAG}}},{token}}}}}");
-    let list = Command::new(["list-sessions", "-f", &ours, "-F", "#{session_id}"]);
+    let list = Command::new(["list-sessions", "-f", &is_session((session, token)), "-F", "#{session_id}"]);
     let found = control.run(&[list]).await?.concat();
     let Some(id) = found.first() else { return Ok(false) };
     // An id is never given twice by a server, and this connection has only one (T6).

@@ -6,7 +6,7 @@ use crate::sim::planted::Bug;
 use crate::sim::planted::hands::{Forgets, Lax};
 use crate::sim::planted::records::TakesEarly;
 use crate::sim::planted::senses::Flaps;
-use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays};
+use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays, OpensByName, TypesByNumber};
 use crate::sim::planted::tales::Restless;
 
 /// In the order of the invariants.
@@ -98,6 +98,22 @@ pub(super) const BUGS: &[Bug] = &[
         intended: "S19",
         kinds: &[Kind::PidReuse],
         plant: |_| shared(EndsByNumber::default()),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "typed_by_number",
+        what: "a line goes to whatever pane has the number that the agent's had",
+        intended: "S19",
+        kinds: &[Kind::PaneIdReuse, Kind::SlowReader, Kind::BriefAlwaysFails],
+        plant: |_| shared(TypesByNumber),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "opened_by_name",
+        what: "an agent is started in whatever session has the name that its own had",
+        intended: "S19",
+        kinds: &[Kind::EmptyShell, Kind::ProcSignal, Kind::StderrEmpty],
+        plant: |_| shared(OpensByName),
         ..HALF_HOUR
     },
 ];

@@ -162,7 +162,7 @@ async fn twins_by_prefix_are_told_apart() {
     let control = bench.connect().await;
     create_session(&control, "test-spec", "t1", &[role("dev", "d1", &["cat"])]).await.expect("created");
     assert!(!kill_session(&control, "test", "t1").await.expect("absent"));
-    let stray = respawn(&control, "test", None, None, &role("dev", "d2", &["cat"])).await;
+    let stray = respawn(&control, ("test", "t1"), None, None, &role("dev", "d2", &["cat"])).await;
     assert!(matches!(stray, Err(TmuxError::Refused { .. })), "{stray:?}");
     let created = create_session(&control, "test", "t2", &[role("dev", "d3", &["cat"])]).await;
     assert_eq!(created.expect("no duplicate"), Created::New);
@@ -180,27 +180,31 @@ async fn respawns_its_own_pane_only() {
     create_session(&control, "p-2", "t2", &[role("dev", "d1", &["cat"])]).await.expect("created");
     let pane = only_pane(&control, "p-1").await;
     let next = role("dev", "d2", &["cat"]);
-    for (session, expected) in [("p-1", Some("dx")), ("p-1", None), ("p-2", Some("d1"))] {
+    let (own, other, forged) = (("p-1", "t1"), ("p-2", "t2"), ("p-1", "t2"));
+    for (session, expected) in [(own, Some("dx")), (own, None), (other, Some("d1")), (forged, Some("d1"))] {
         let refused = respawn(&control, session, Some(&pane.pane), expected, &next).await;
-        assert!(matches!(refused, Err(TmuxError::Refused { .. })), "{session} {expected:?}: {refused:?}");
+        assert!(matches!(refused, Err(TmuxError::Refused { .. })), "{session:?} {expected:?}: {refused:?}");
         assert_eq!(only_pane(&control, "p-1").await, pane, "left alone");
     }
-    respawn(&control, "p-1", Some(&pane.pane), Some("d1"), &next).await.expect("respawned");
+    respawn(&control, own, Some(&pane.pane), Some("d1"), &next).await.expect("respawned");
     let after = only_pane(&control, "p-1").await;
     assert_eq!((after.pane.as_str(), after.role_token.as_deref()), (pane.pane.as_str(), Some("d2")));
     assert_ne!(after.pid, pane.pid);
-    respawn(&control, "p-1", Some(&pane.pane), Some("d1"), &next).await.expect("done already");
+    respawn(&control, own, Some(&pane.pane), Some("d1"), &next).await.expect("done already");
     assert_eq!(only_pane(&control, "p-1").await, after, "not done twice");
-    respawn(&control, "p-1", Some("%99"), Some("d1"), &role("dev", "d3", &["cat"])).await.expect_err("gone");
+    respawn(&control, own, Some("%99"), Some("d1"), &role("dev", "d3", &["cat"])).await.expect_err("gone");
 
     let extra = role("test", "x1", &["cat"]);
+    let refused = respawn(&control, forged, None, None, &extra).await;
+    assert!(matches!(refused, Err(TmuxError::Refused { .. })), "{refused:?}");
+    assert_eq!(panes_of(&control, "p-1").await.len(), 1, "no window in a session that is somebody else's");
     for _ in 0..2 {
-        respawn(&control, "p-1", None, None, &extra).await.expect("a window");
+        respawn(&control, own, None, None, &extra).await.expect("a window");
         assert_eq!(panes_of(&control, "p-1").await.len(), 2, "one window, however often");
     }
     // A pane without a mark may be taken over only if that is what was asked for.
     control.run(&[Command::new(["set-option", "-p", "-u", "-t", &pane.pane, PANE_TAG])]).await.expect("unmarked");
-    respawn(&control, "p-1", Some(&pane.pane), None, &role("dev", "d4", &["cat"])).await.expect("respawned");
+    respawn(&control, own, Some(&pane.pane), None, &role("dev", "d4", &["cat"])).await.expect("respawned");
 }
 
 #[tokio::test]
@@ -220,7 +224,7 @@ async fn a_screen_that_shows_the_same_again_has_scrolled() {
     };
     let (before, text) = until("the first lines", || settled(200)).await;
     assert!(text.lines().count() < 200 && text.lines().all(|line| line == "same"), "{text}");
-    press_enter(&control, &pane.pane).await.expect("pressed");
+    press_enter(&control, Marked { pane: &pane.pane, token: "d1" }).await.expect("pressed");
     let (after, _) = until("the others", || settled(450)).await;
     assert_ne!(before, after);
     let gone = screen(&control, "%99").await;
@@ -234,6 +238,7 @@ async fn pastes_in_copy_mode_and_never_into_the_dead() {
     create_session(&control, "p-1", "t1", &[role("dev", "d1", &["cat"])]).await.expect("created");
     let pane = only_pane(&control, "p-1").await;
     let id = pane.pane.as_str();
+    let to = Marked { pane: id, token: "d1" };
     // Before cat runs the terminal echoes, too: it is the second copy that shows the whole way.
     let line = "-read ORCH's brief; #{pid} $HOME \\;";
     for mode in [None, Some("copy-mode"), Some("choose-tree")] {
@@ -244,8 +249,8 @@ async fn pastes_in_copy_mode_and_never_into_the_dead() {
             .run(&[Command::new(["send-keys", "-R", "-t", id]), Command::new(["clear-history", "-t", id])])
             .await
             .expect("cleared");
-        paste_line(&control, id, "orch-p-1", line).await.expect("pasted");
-        press_enter(&control, id).await.expect("pressed");
+        paste_line(&control, to, "orch-p-1", line).await.expect("pasted");
+        press_enter(&control, to).await.expect("pressed");
         until("both copies", || async {
             let screen = capture(&control, id, 4096).await.expect("a screen");
             (screen.matches(line).count() == 2).then_some(())
@@ -253,15 +258,19 @@ async fn pastes_in_copy_mode_and_never_into_the_dead() {
         .await;
     }
     for bad in ["", "a\nb", "ä", "\u{1b}", &"x".repeat(513)] {
-        let refused = paste_line(&control, id, "b", bad).await;
+        let refused = paste_line(&control, to, "b", bad).await;
         assert!(matches!(refused, Err(TmuxError::BadArgument { .. })), "{bad:?}");
     }
-    paste_line(&control, id, "b", "gone").await.expect("pasted");
-    clear_line(&control, id).await.expect("pressed");
+    let other = Marked { token: "d2", ..to };
+    for refused in [paste_line(&control, other, "b", "x").await, press_enter(&control, other).await] {
+        assert!(matches!(refused, Err(TmuxError::Refused { .. })), "somebody else's pane: {refused:?}");
+    }
+    paste_line(&control, to, "b", "gone").await.expect("pasted");
+    clear_line(&control, to).await.expect("pressed");
 
     control.run(&[Command::new(["select-pane", "-d", "-t", id])]).await.expect("input off");
-    press_enter(&control, id).await.expect_err("input is off");
-    paste_line(&control, id, "b", "x").await.expect_err("input is off");
+    press_enter(&control, to).await.expect_err("input is off");
+    paste_line(&control, to, "b", "x").await.expect_err("input is off");
     control.run(&[Command::new(["select-pane", "-e", "-t", id])]).await.expect("input on");
 
     signal(process(pane.pid), Signal::KILL).expect("killed");
@@ -270,9 +279,9 @@ async fn pastes_in_copy_mode_and_never_into_the_dead() {
         (!matches!(end, PaneEnd::Alive { .. })).then_some(())
     })
     .await;
-    paste_line(&control, id, "b", "x").await.expect_err("dead");
-    press_enter(&control, id).await.expect_err("dead");
-    paste_line(&control, "%99", "b", "x").await.expect_err("gone");
+    paste_line(&control, to, "b", "x").await.expect_err("dead");
+    press_enter(&control, to).await.expect_err("dead");
+    paste_line(&control, Marked { pane: "%99", ..to }, "b", "x").await.expect_err("gone");
     let buffers = control.run(&[Command::new(["list-buffers"])]).await.expect("the server is alive");
     assert!(buffers.concat().is_empty(), "{buffers:?}");
 
@@ -416,11 +425,12 @@ fn any_printable_text_survives_the_trip() {
 /// The runtime moves operations between threads; the compiler is the test.
 #[test]
 fn operations_may_move_between_threads() {
+    const NONE: Marked<'_> = Marked { pane: "", token: "" };
     fn movable<T: Send>(_: &impl Fn(Control, Vec<LaunchPane>, TmuxConfig) -> T) {}
     movable(&|c, panes, _| async move { create_session(&c, "", "", &panes).await });
-    movable(&|c, panes, _| async move { respawn(&c, "", None, None, &panes[0]).await });
+    movable(&|c, panes, _| async move { respawn(&c, ("", ""), None, None, &panes[0]).await });
     movable(&|c, _, _| async move { (list_panes(&c).await, pane_end(&c, "").await, kill_session(&c, "", "").await) });
-    movable(&|c, _, _| async move { (paste_line(&c, "", "", "").await, press_enter(&c, "").await) });
-    movable(&|c, _, _| async move { (clear_line(&c, "").await, capture(&c, "", 0).await, kill_server(&c).await) });
+    movable(&|c, _, _| async move { (paste_line(&c, NONE, "", "").await, press_enter(&c, NONE).await) });
+    movable(&|c, _, _| async move { (clear_line(&c, NONE).await, capture(&c, "", 0).await, kill_server(&c).await) });
     movable(&|_, _, config| async move { (Control::connect(&config).await, version(&config.program).await) });
 }
