@@ -371,7 +371,7 @@ impl World {
     ) -> Next {
         let Some(server) = &self.server else { return connection_lost(ordered) };
         let Some(found) = server.session(session) else { return refused(ordered, "can't find session") };
-        if found.token.as_ref() != Some(session_token) {
+        if found.token.as_ref() != Some(session_token) && self.asks_for_the_mark() {
             return refused(ordered, "the session is not the one that was asked for");
         }
         if let Some(there) = found.panes.iter().find(|pane| pane.token.as_ref() == Some(&launch.token)) {
@@ -409,12 +409,18 @@ impl World {
         Next::Over(Ok(Done::AgentUp(PaneUp { role: launch.role.clone(), pane: id, process })))
     }
 
+    /// That it does not is a bug that can be planted.
+    fn asks_for_the_mark(&self) -> bool {
+        self.bend.as_ref().is_none_or(|bend| bend.borrow().asks_for_the_mark())
+    }
+
     /// One line in three messages: the buffer, its paste, Enter (T17).
     fn hand_line(&mut self, stage: u8, ordered: &Ordered, (pane, token): (&str, &Token), line: &str) -> Next {
+        let asks = self.asks_for_the_mark();
         let Some(found) = self.server.as_mut().and_then(|server| server.pane_mut(pane)) else {
             return refused(ordered, &format!("can't find pane: {pane}"));
         };
-        if found.token.as_ref() != Some(token) {
+        if found.token.as_ref() != Some(token) && asks {
             return refused(ordered, "the pane is not the one that was asked for");
         }
         if found.end.is_some() {

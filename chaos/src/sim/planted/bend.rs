@@ -40,6 +40,11 @@ pub trait Bend {
         true
     }
 
+    /// Whether a session and a pane are asked for their mark before anything is done in them.
+    fn asks_for_the_mark(&self) -> bool {
+        true
+    }
+
     /// An orchestrator is about to start on this database.
     ///
     /// # Errors

@@ -71,29 +71,12 @@ impl Bend for EndsByNumber {
     }
 }
 
-/// A line goes to whatever pane has the number that the agent's had, as with `send-keys -t %N` (T6).
-pub(super) struct TypesByNumber;
+/// A pane is its number and a session its name, as with `-t %N` and `-t =NAME` (T6): whoever's they are by now.
+pub(super) struct NoMarks;
 
-impl Bend for TypesByNumber {
-    fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
-        if let Effect::HandBrief { pane, .. } | Effect::Nudge { pane, .. } = &ordered.effect {
-            world.reach(pane);
-        }
-        vec![ordered]
-    }
-}
-
-/// An agent is started in whatever session has the name that its own had.
-pub(super) struct OpensByName;
-
-impl Bend for OpensByName {
-    fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
-        if let Effect::Respawn { session, .. } = &ordered.effect {
-            let found = world.server.as_ref().and_then(|server| server.session(session));
-            let panes = found.map(|found| found.panes.iter().map(|pane| pane.id.clone()).collect::<Vec<_>>());
-            panes.unwrap_or_default().iter().for_each(|pane| world.reach(pane));
-        }
-        vec![ordered]
+impl Bend for NoMarks {
+    fn asks_for_the_mark(&self) -> bool {
+        false
     }
 }
 

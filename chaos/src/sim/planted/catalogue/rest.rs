@@ -6,7 +6,7 @@ use crate::sim::planted::Bug;
 use crate::sim::planted::hands::{Forgets, Lax};
 use crate::sim::planted::records::TakesEarly;
 use crate::sim::planted::senses::Flaps;
-use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays, OpensByName, TypesByNumber};
+use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays, NoMarks};
 use crate::sim::planted::tales::Restless;
 
 /// In the order of the invariants.
@@ -101,19 +101,11 @@ pub(super) const BUGS: &[Bug] = &[
         ..HALF_HOUR
     },
     Bug {
-        name: "typed_by_number",
-        what: "a line goes to whatever pane has the number that the agent's had",
+        name: "known_by_number_or_name",
+        what: "a pane is its number and a session its name, whoever's they are by now",
         intended: "S19",
-        kinds: &[Kind::PaneIdReuse, Kind::SlowReader, Kind::BriefAlwaysFails],
-        plant: |_| shared(TypesByNumber),
-        ..HALF_HOUR
-    },
-    Bug {
-        name: "opened_by_name",
-        what: "an agent is started in whatever session has the name that its own had",
-        intended: "S19",
-        kinds: &[Kind::EmptyShell, Kind::ProcSignal, Kind::StderrEmpty],
-        plant: |_| shared(OpensByName),
+        kinds: &[Kind::PaneIdReuse, Kind::EmptyShell, Kind::StderrEmpty, Kind::ProcSignal],
+        plant: |_| shared(NoMarks),
         ..HALF_HOUR
     },
 ];
