@@ -14,7 +14,7 @@ const USAGE: &str = "\
 usage: cargo ci <tidy|fast|full>
   tidy  the rules that no compiler checks
   fast  format, tidy, clippy, tests
-  full  fast, documentation and benchmarks build, 10,000 simulated seeds, the determinism gate, the planted bugs";
+  full  fast, documentation and benchmarks build, 20,000 simulated seeds, the determinism gate, the planted bugs";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

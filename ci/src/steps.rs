@@ -40,9 +40,8 @@ pub(crate) const FULL: &[Step] = &[
         work: Work::Cargo(&[("RUSTDOCFLAGS", "-D warnings")], &["doc", "--quiet", "--workspace", "--no-deps"]),
     },
     Step { name: "benches", work: Work::Cargo(&[], &["bench", "--quiet", "-p", "benches", "--no-run"]) },
-    // Half a year of virtual operation under every checker, a part that leaves the gate below its 15 minutes; the seeds are
-    // fixed, so that a red run is red for everybody.
-    Step { name: "simulate", work: Work::Cargo(&[], &simulated(["--seeds", "0..10000"])) },
+    // More than a year of virtual operation under every checker; the seeds are fixed, so that a red run is red for everybody.
+    Step { name: "simulate", work: Work::Cargo(&[], &simulated(["--seeds", "0..20000"])) },
     Step { name: "determinism", work: Work::Cargo(&[], &simulated(["--seeds=0..1000", "--check-determinism"])) },
     // With the shrinking, which takes too long for a test in a debug build.
     Step { name: "planted", work: Work::Cargo(&[], &HARNESS) },

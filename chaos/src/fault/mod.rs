@@ -437,6 +437,30 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_plays_says_why_and_is_played_by_nothing() {
+        for (name, why) in UNPLAYED {
+            assert_eq!(Kind::from_name(name), None, "{name} is played");
+            assert!(!why.is_empty(), "{name}");
+        }
+    }
+
+    /// Every kind that the reference names has its place here, played or not.
+    #[test]
+    fn no_kind_of_the_reference_is_without_a_place() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/reference/fault-taxonomy.md");
+        let Ok(text) = std::fs::read_to_string(path) else {
+            println!("skipped: there is no {path}");
+            return;
+        };
+        let rows = text.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 3);
+        let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+        assert!(named.len() > 70, "{} kinds: the reference reads differently now", named.len());
+        let placed = |name: &str| Kind::from_name(name).is_some() || UNPLAYED.iter().any(|(other, _)| *other == name);
+        let missing: Vec<&&str> = named.iter().filter(|name| !placed(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn every_entry_says_everything() {
         for fault in Kind::ALL.iter().map(|kind| kind.entry()) {
             for text in [fault.title, fault.class, fault.does, fault.probe, fault.detection.told_by, fault.undo] {
