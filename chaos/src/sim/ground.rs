@@ -1,6 +1,6 @@
 //! Making the ground that agents stand on: git's worktrees and the files in them, stage by stage.
 
-use super::faults::Spoil;
+use super::deed::Spoil;
 use super::job::Next;
 use super::kernel::Program;
 use super::perform::failed;

@@ -3,7 +3,7 @@
 //! The model of the live link: one control connection, kept, lost, found again; while the server that its sessions
 //! are on lives, no other is listened to, and an unlinked socket is asked back (T10).
 
-use super::faults::{Deed, Undo};
+use super::deed::{Deed, Undo};
 use super::kernel::Program;
 use super::tmux::Server;
 use super::world::{Ev, World};

@@ -2,7 +2,7 @@
 
 use super::acts::Heard;
 use super::agent::Agent;
-use super::faults::Armed;
+use super::deed::Armed;
 use super::job::{Next, tmux_failure, words};
 use super::kernel::{Mark, Program};
 use super::tmux::Server;

@@ -2,7 +2,7 @@
 
 use super::bank::Bank;
 use super::cover::Cover;
-use super::faults::{Deed, Target, Undo};
+use super::deed::{Deed, Target, Undo};
 use super::gate::Gate;
 use super::heap::Tick;
 use super::host::{Host, Stands};

@@ -1,6 +1,6 @@
 //! Faults on the ground that agents stand on: worktrees, their files, and the git that makes them.
 
-use super::faults::{Deed, Spoil, Target};
+use super::deed::{Deed, Spoil, Target};
 use super::world::World;
 use crate::fault::Kind;
 use crate::schedule::Planned;

@@ -1,6 +1,6 @@
 //! What of a run is kept for its report: what became of each fault, and how long agents lived.
 
-use super::faults::{Deed, Target};
+use super::deed::{Deed, Target};
 use super::heap::Tick;
 use super::run::Sim;
 use crate::schedule::Planned;

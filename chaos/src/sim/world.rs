@@ -8,7 +8,7 @@ use super::agent::{Agent, Mood};
 use super::disk::Disk;
 use super::heap::{Heap, Tick};
 use super::job::Job;
-use super::kernel::{Kernel, Process, Program};
+use super::kernel::{Kernel, Program};
 use super::link::Life;
 use super::planted::BendRef;
 use super::tmux::{End, Server};
@@ -17,7 +17,7 @@ use crate::setting::Wrote;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::event::{Event, Happened, Source};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
-use orchestrator::domain::time::{Anchor, Span, Timestamp};
+use orchestrator::domain::time::{Anchor, Timestamp};
 use orchestrator::env::SpoolItem;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -140,7 +140,7 @@ pub struct World {
     /// How the installation's timeline lies on this boot.
     pub anchor: Anchor,
     /// Faults that wait for the next operation of their sort, as (operation, what).
-    pub armed: Vec<super::faults::Armed>,
+    pub armed: Vec<super::deed::Armed>,
     /// Names that are taken by somebody else's session.
     pub squatters: BTreeSet<String>,
     /// Events that reach nobody, as long as this holds.
@@ -473,45 +473,6 @@ impl World {
             Ev::ListLate { life } => self.list_late(life),
             Ev::Survey { life } => self.survey(life),
             Ev::Tell { .. } | Ev::Wake { .. } | Ev::Course(_) => {}
-        }
-    }
-
-    /// Everything on the machine ends at once.
-    pub fn reboot(&mut self) {
-        let server = self.server.take();
-        let ended: Vec<Process> = self.kernel.processes().cloned().collect();
-        for process in ended {
-            self.ended_in_reboot(&process);
-        }
-        if let Some(server) = server {
-            for (name, session) in server.sessions() {
-                self.witness(Fact::SessionGone { name: name.clone(), token: session.token.clone() });
-            }
-        }
-        let (now, wall) = (self.now(), self.kernel.wall(self.at));
-        self.kernel.reboot(self.at);
-        let wall_us = self.kernel.wall(self.at);
-        let away = wall_us.saturating_sub(wall).unsigned_abs();
-        let at = now + Span(away);
-        self.anchor = Anchor { boot_id: self.kernel.boot_id(), mono_us: 0, at, wall_us, told: at };
-        self.jobs.clear();
-        self.witness(Fact::Rebooted);
-    }
-
-    fn ended_in_reboot(&mut self, process: &Process) {
-        match process.program {
-            Program::Agent(number) => {
-                let Some(agent) = self.agents.get_mut(number) else { return };
-                agent.plan += 1;
-                let (incarnation, process) = (agent.incarnation.clone(), process.id);
-                self.witness(Fact::AgentGone { incarnation, process });
-            }
-            Program::Child(_) => {
-                let Some(mark) = &process.mark else { return };
-                self.witness(Fact::ChildGone { project: mark.project, process: process.id });
-            }
-            Program::Server => self.witness(Fact::ServerGone { server: process.id }),
-            Program::Git | Program::Stranger => {}
         }
     }
 }

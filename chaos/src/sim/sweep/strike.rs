@@ -3,7 +3,7 @@
 use crate::fault::Kind;
 use crate::sim::bank::Bank;
 use crate::sim::claims::spec;
-use crate::sim::faults::Undo;
+use crate::sim::deed::Undo;
 use crate::sim::gate::Blow;
 use crate::sim::heap::Tick;
 use crate::sim::points::Side;

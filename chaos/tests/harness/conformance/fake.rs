@@ -4,8 +4,8 @@ use super::stage::{Harm, SESSION, Stage, tree};
 use chaos::fault::Kind;
 use chaos::schedule::{Params, Planned};
 use chaos::seed::Seed;
+use chaos::sim::deed::Target;
 use chaos::sim::env::SimEnv;
-use chaos::sim::faults::Target;
 use chaos::sim::gate::Gate;
 use chaos::sim::link::Life;
 use chaos::sim::world::{Ev, Manner, World};
@@ -47,7 +47,7 @@ impl Fake {
         let planned =
             Planned { id: 1, at_ms: 0, on_event: None, kind, project: 0, role: Some(0), params: Params::default() };
         let deed = self.world.borrow_mut().inject(&planned, &Target { project: ProjectId(1), role });
-        assert!(!matches!(deed, chaos::sim::faults::Deed::Nothing(_)), "{kind:?}: {deed:?}");
+        assert!(!matches!(deed, chaos::sim::deed::Deed::Nothing(_)), "{kind:?}: {deed:?}");
     }
 
     /// The catalogue's fault hits a living agent only; a dead one's pane can be closed as well.

@@ -5,7 +5,7 @@
 //! listened to: an answer from another one is therefore proof that ours is gone.
 
 use super::World;
-use super::perform::BRIEF_BUFFER;
+use super::line::BRIEF_BUFFER;
 use crate::domain::event::{Event, PaneSeen, Source};
 use crate::domain::id::{ProcessId, Token};
 use crate::env::process;

@@ -5,6 +5,7 @@
 
 mod hang;
 mod launcher;
+mod line;
 mod link;
 mod look;
 mod perform;

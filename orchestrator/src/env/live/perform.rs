@@ -3,6 +3,7 @@
 use super::World;
 use super::hang::Hung;
 use super::launcher;
+use super::line::hand_line;
 use super::look::look_at;
 use super::remains::{self, Asked};
 use super::sample;
@@ -34,9 +35,6 @@ const GIT_WORK: Span = Span(5 * deadline::GIT.0);
 /// How long the sweep waits for its list: with a sweep every 5 s, a server that hangs shows as unknown within the 10 s
 /// that G4 allows.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(4);
-
-/// How the names of the buffers begin through which lines are pasted.
-pub(super) const BRIEF_BUFFER: &str = "orch-brief-";
 
 /// Performs one effect and tells how it came out, under the source and moment that led to it.
 pub(super) async fn perform(world: World, ordered: Ordered) {
@@ -255,7 +253,7 @@ async fn certify(world: &World, ordered: &Ordered, roles: &[RoleLook]) -> Result
     Ok(Fact::Certified { roles: found, heads })
 }
 
-async fn control(world: &World, ordered: &Ordered) -> Result<Control, Failure> {
+pub(super) async fn control(world: &World, ordered: &Ordered) -> Result<Control, Failure> {
     let patience = Duration::from_micros(deadline::TMUX.0);
     world.link.control(patience).await.map_err(|error| tmux_failure(ordered, &error))
 }
@@ -357,26 +355,6 @@ async fn respawn(
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
         failed(TmuxError::Refused { argv: words(ordered), message: "the new pane is not in its session".to_owned() })
     })
-}
-
-/// One fixed line, the brief's or a nudge, and Enter as a message of its own (T17); delivered is only what is
-/// acknowledged.
-async fn hand_line(
-    world: &World,
-    ordered: &Ordered,
-    (pane, token): (&str, &Token),
-    line: &str,
-    again: bool,
-) -> Result<(), Failure> {
-    let failed = |error: TmuxError| tmux_failure(ordered, &error);
-    let to = tmux::Marked { pane, token: &token.0 };
-    let control = control(world, ordered).await?;
-    if again {
-        tmux::clear_line(&control, to).await.map_err(failed)?;
-    }
-    let buffer = format!("{BRIEF_BUFFER}{}", ordered.id);
-    tmux::paste_line(&control, to, &buffer, line).await.map_err(failed)?;
-    tmux::press_enter(&control, to).await.map_err(failed)
 }
 
 /// Runs what works at one directory; its file system may hang, and then so does the thread, but nobody else.
