@@ -3,7 +3,7 @@
 //! A fault that finds nothing to break has no effect, and says so: what took effect is known from the world, never
 //! from the plan.
 
-use super::agent::Mood;
+use super::agent::{Agent, Mood};
 use super::deed::{Armed, Deed, Spoil, Target, Undo};
 use super::kernel::{Mark, Program};
 use super::world::World;
@@ -199,13 +199,21 @@ impl World {
         true
     }
 
+    /// Whether that pane is still the one it was started in: another server gives its number to somebody else's (T6).
+    fn is_in_its_pane(&self, number: usize) -> bool {
+        let Agent { pane, process, .. } = &self.agents[number];
+        let found = self.server.as_ref().and_then(|server| server.pane(pane));
+        found.is_some_and(|found| found.process == *process)
+    }
+
     fn kill_pane(&mut self, number: usize) -> Deed {
         let (pane, process) = (self.agents[number].pane.clone(), self.agents[number].process);
-        let Some(server) = &mut self.server else { return Deed::Nothing("no server runs") };
-        let session = server.session_with(&pane);
-        if server.close(&pane).is_none() {
+        if !self.is_in_its_pane(number) {
             return Deed::Nothing("the pane is gone");
         }
+        let Some(server) = &mut self.server else { return Deed::Nothing("no server runs") };
+        let session = server.session_with(&pane);
+        server.close(&pane);
         if let Some((name, token)) = session.filter(|(name, _)| server.session(name).is_none()) {
             self.witness(Fact::SessionGone { name, token });
         }
@@ -218,6 +226,9 @@ impl World {
     fn change_agent(&mut self, planned: &Planned, target: &Target, number: usize, lasts: u64) -> Deed {
         let process = self.agents[number].process;
         match planned.kind {
+            Kind::CopyMode | Kind::BenignWindowMoved if !self.is_in_its_pane(number) => {
+                Deed::Nothing("the pane is gone")
+            }
             Kind::CopyMode => {
                 let pane = self.agents[number].pane.clone();
                 let Some(pane) = self.server.as_mut().and_then(|server| server.pane_mut(&pane)) else {
