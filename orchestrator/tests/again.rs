@@ -215,6 +215,19 @@ fn a_name_that_is_taken_leaves_no_manifest() {
     assert_eq!((refused.kind, bench.manifests()), (FailureKind::NameConflict, 0));
 }
 
+/// Nor this one: the session has the name of ours and is somebody else's.
+#[test]
+fn a_start_in_a_strangers_session_is_refused_and_leaves_no_manifest() {
+    let mut bench = Bench::new();
+    tmux(&bench.place.home, &["new-session", "-d", "-s", SESSION, "sleep 300"]);
+    bench.live.connect();
+    let launch = bench.launch("a", false);
+    let (session, session_token) = (SESSION.to_owned(), bench.token("session"));
+    let start = Effect::Respawn { session, session_token, pane: None, old_token: None, launch };
+    let refused = bench.perform(start).expect_err("it is somebody else's");
+    assert_eq!((refused.kind, bench.manifests(), bench.bearers("a").len()), (FailureKind::SubprocessFailed, 0, 0));
+}
+
 #[test]
 fn who_outlived_its_pane_is_ended_before_the_session_is_completed() {
     let mut bench = Bench::new();

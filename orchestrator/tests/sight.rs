@@ -229,6 +229,35 @@ fn a_launch_of_unknown_outcome_is_settled_by_token() {
     }
 }
 
+/// What was asked for in a session that is gone by the time tmux answers is not asked for under its token again.
+#[test]
+fn a_session_that_goes_before_its_agent_is_seen_is_one_more_failure() {
+    let mut story = Story::begin("Story", &["developer"], Policy::default());
+    story.run(SECOND);
+    story.core.env().end_agent("developer", DEAD);
+    while state(&story) != Some(ProjectState::Launching) {
+        story.run(Span(500));
+    }
+    let asked = story.project().and_then(|project| project.roles[0].token.clone()).expect("asked for");
+    let name = story.project().and_then(|project| project.session.clone()).expect("it lives").name;
+    story.core.env().hang();
+    story.core.env().lose_results();
+    story.run(SECOND);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Launching), 1), "nothing is known");
+    story.core.env().kill_session(&name);
+    story.core.env().heal();
+    story.run(SECOND * 60);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 2));
+    let project = story.project().expect("it runs");
+    assert!(project.stale.is_empty(), "{:?}", project.stale);
+    assert_ne!(project.roles[0].token.as_ref(), Some(&asked));
+    assert_eq!(story.core.env().agents.iter().filter(|agent| agent.alive).count(), 1);
+    // Its end is its own again.
+    story.core.env().end_agent("developer", DEAD);
+    story.run(SECOND * 60);
+    assert_eq!((state(&story), recoveries(&story)), (Some(ProjectState::Running), 3));
+}
+
 /// A brief that cannot be delivered makes nobody deaf.
 #[test]
 fn an_agent_whose_brief_cannot_be_delivered_is_not_deaf() {

@@ -355,13 +355,13 @@ impl World {
     /// A stranger has started the next server before anybody else, and its panes have the ids that ours had (T6).
     fn reuse_panes(&mut self) -> Deed {
         let Some(server) = &self.server else { return Deed::Nothing("no server runs") };
-        let (old, panes) = (server.id, server.list().len());
-        if panes == 0 {
-            return Deed::Nothing("it has no panes");
-        }
+        let number = |id: &str| id.strip_prefix('%').and_then(|number| number.parse::<u32>().ok());
+        let highest = server.list().iter().filter_map(|pane| number(&pane.pane)).max();
+        let (old, Some(highest)) = (server.id, highest) else { return Deed::Nothing("it has no panes") };
         self.end(old, None, Some(9));
         self.start_server();
-        for place in 0..panes {
+        // As many as there were numbers: then every one of ours is somebody else's.
+        for place in 0..highest {
             self.squat(&format!("work-{place}"));
         }
         Deed::Done

@@ -5,6 +5,7 @@ use super::agent::Agent;
 use super::deed::Armed;
 use super::job::{Next, tmux_failure, words};
 use super::kernel::{Mark, Program};
+use super::planted::Of;
 use super::tmux::Server;
 use super::world::World;
 use crate::seed::fnv1a;
@@ -371,7 +372,7 @@ impl World {
     ) -> Next {
         let Some(server) = &self.server else { return connection_lost(ordered) };
         let Some(found) = server.session(session) else { return refused(ordered, "can't find session") };
-        if found.token.as_ref() != Some(session_token) && self.asks_for_the_mark() {
+        if found.token.as_ref() != Some(session_token) && self.asks_for_the_mark(Of::Session) {
             return refused(ordered, "the session is not the one that was asked for");
         }
         if let Some(there) = found.panes.iter().find(|pane| pane.token.as_ref() == Some(&launch.token)) {
@@ -410,13 +411,13 @@ impl World {
     }
 
     /// That it does not is a bug that can be planted.
-    fn asks_for_the_mark(&self) -> bool {
-        self.bend.as_ref().is_none_or(|bend| bend.borrow().asks_for_the_mark())
+    fn asks_for_the_mark(&self, of: Of) -> bool {
+        self.bend.as_ref().is_none_or(|bend| bend.borrow().asks_for_the_mark(of))
     }
 
     /// One line in three messages: the buffer, its paste, Enter (T17).
     fn hand_line(&mut self, stage: u8, ordered: &Ordered, (pane, token): (&str, &Token), line: &str) -> Next {
-        let asks = self.asks_for_the_mark();
+        let asks = self.asks_for_the_mark(Of::Pane);
         let Some(found) = self.server.as_mut().and_then(|server| server.pane_mut(pane)) else {
             return refused(ordered, &format!("can't find pane: {pane}"));
         };

@@ -9,6 +9,7 @@ impl World {
     /// Everything on the machine ends at once.
     pub fn reboot(&mut self) {
         let server = self.server.take();
+        self.take_connections();
         let ended: Vec<Process> = self.kernel.processes().cloned().collect();
         for process in ended {
             self.ended_in_reboot(&process);

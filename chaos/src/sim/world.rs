@@ -149,7 +149,7 @@ pub struct World {
     pub doubled: bool,
     /// How late what pidfds and inotify tell comes, in microseconds.
     pub held_back: u64,
-    /// Whether nobody can connect to tmux, whoever lives there.
+    /// Whether nobody can connect to the tmux server that there is.
     pub refusing: bool,
     /// How much longer everything takes, as a factor.
     pub slowness: u64,
@@ -324,6 +324,7 @@ impl World {
     fn server_ended(&mut self, id: ProcessId) {
         let Some(mut server) = self.server.take() else { return };
         self.witness(Fact::ServerGone { server: id });
+        self.take_connections();
         for job in std::mem::take(&mut server.unread) {
             self.lost(job);
         }

@@ -12,7 +12,7 @@ use crate::domain::event::PaneSeen;
 use crate::domain::failure::{Ending, Failure, FailureKind, Program, Stderr};
 use crate::domain::fleet::Tmux;
 use crate::domain::id::{ProcessId, ProjectId, RoleName, Token};
-use crate::domain::project::{Project, SessionIs};
+use crate::domain::project::{Project, Role, SessionIs};
 use crate::domain::signal::{Signal, What};
 use crate::domain::state::{ProjectState, RoleEvent, RoleState};
 use crate::domain::time::Span;
@@ -156,7 +156,8 @@ fn compare(draft: &mut Draft<'_, '_>, by_role: &ByToken<'_>, by_session: &ByToke
     }
     if is_session_missing(draft, by_session) && !is_anybody_left(draft) {
         session_gone(draft);
-        if draft.p.state() == ProjectState::Launching {
+        let awaited = |role: &Role| role.state() == RoleState::Starting && role.process.is_none();
+        if draft.p.state() == ProjectState::Launching && draft.p.roles.iter().any(awaited) {
             gone_before_anybody(draft);
         }
     }
@@ -220,13 +221,13 @@ fn is_anybody_left(draft: &Draft<'_, '_>) -> bool {
     draft.p.roles.iter().any(|role| role.process.is_some() || role.is_acted_on())
 }
 
-/// The session went before any of its agents was seen, so nobody's death will tell of it. Whom it was made for is to be
-/// asked for anew, not once more under the tokens that went with it.
+/// The session went before an agent that was asked for in it was seen, so nobody's death will tell of it. That agent is to
+/// be asked for anew, not once more under the token that went with the session.
 fn gone_before_anybody(draft: &mut Draft<'_, '_>) {
     let name = draft.p.session.as_ref().map(|session| session.name.clone()).unwrap_or_default();
     let what = vec!["session".to_owned(), name];
     let mut failure = Failure::of_operation(draft.p.stage(), FailureKind::SessionDied, what, "");
-    let why = "tmux answered and no longer has the session, and none of its agents was ever seen";
+    let why = "tmux answered and no longer has the session, and an agent that was asked for in it was never seen";
     (failure.ending, failure.program) = (Ending::Lost(why.to_owned()), Program::Tmux);
     fault::fault(draft, None, failure);
 }

@@ -51,9 +51,9 @@ impl Attention {
         self.hindered.is_empty() && !self.serving.is_empty()
     }
 
-    /// Whether somebody serves and nothing else than this is in the way.
-    pub(super) fn is_free_but_for(&self, by: &str) -> bool {
-        self.hindered.iter().all(|other| *other == by) && !self.serving.is_empty()
+    /// Whether somebody serves and nothing else than these is in the way.
+    pub(super) fn is_free_but_for(&self, by: &[&str]) -> bool {
+        self.hindered.iter().all(|other| by.contains(other)) && !self.serving.is_empty()
     }
 
     /// When what is open since `since` began to count.
@@ -92,7 +92,7 @@ mod tests {
         attention.witness(&Fact::NotServing { life: 0 }, at(30));
         assert!(attention.is_free(), "the other one serves");
         attention.witness(&Fact::NotServing { life: 1 }, at(40));
-        assert!(!attention.is_free() && !attention.is_free_but_for("tmux"));
+        assert!(!attention.is_free() && !attention.is_free_but_for(&["tmux"]));
     }
 
     #[test]
@@ -111,10 +111,10 @@ mod tests {
         let mut attention = serving();
         attention.witness(&Fact::Hindered { by: "store" }, at(20));
         attention.hinder("tmux");
-        assert!(!attention.is_free_but_for("tmux") && !attention.is_free_but_for("store"));
+        assert!(!attention.is_free_but_for(&["tmux"]) && !attention.is_free_but_for(&["store"]));
         attention.witness(&Fact::Unhindered { by: "store" }, at(30));
         assert!(!attention.is_free());
-        assert!(attention.is_free_but_for("tmux"));
+        assert!(attention.is_free_but_for(&["tmux"]));
         attention.unhinder("tmux", at(40));
         assert!(attention.is_free());
         assert_eq!(attention.counted(at(11), at(43)), Span::from_secs(3));

@@ -9,7 +9,7 @@
 
 use super::attention::Attention;
 use crate::check::{Checker, Evidence, Tally, Verdict};
-use crate::witness::{Fact, Witnessed};
+use crate::witness::{Fact, LINK, Witnessed};
 use orchestrator::domain::id::{ProcessId, ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::{Entry, What};
@@ -115,7 +115,7 @@ impl Noticed {
     /// A server that answers nothing, while somebody asks who can write that down.
     fn silence(&mut self, at: Timestamp) {
         let Some(since) = self.stopped else { return };
-        if !self.attention.is_free_but_for("tmux") {
+        if !self.attention.is_free_but_for(&["tmux", LINK]) {
             return;
         }
         let since = self.attention.counts_from(since);
@@ -148,6 +148,10 @@ impl Checker for Noticed {
             self.stopped = None;
             self.attention.unhinder("tmux", at);
             self.attention.anew(at);
+        } else if told.fact == (Fact::Hindered { by: LINK }) {
+            self.stopped = (!self.lost).then_some(at);
+        } else if told.fact == (Fact::Unhindered { by: LINK }) {
+            self.stopped = None;
         } else if let Fact::AgentGone { process, .. } = told.fact {
             if self.known.contains_key(&process) {
                 self.deaths.insert(process, at);
@@ -302,7 +306,12 @@ mod tests {
         let hung = || Past::new().at(50).fact(Fact::ServerStopped);
         let later = |past: Past| past.at(61).fact(Fact::ServerContinued);
         assert_eq!(later(hung()).is(Noticed::default()), Is::Fail);
-        let told = hung().at(59).fleet(What::TmuxLost { reason: "silent".to_owned() });
-        assert_eq!(later(told).is(Noticed::default()), Is::Pass);
+        let lost = |past: Past| past.at(59).fleet(What::TmuxLost { reason: "silent".to_owned() });
+        assert_eq!(later(lost(hung())).is(Noticed::default()), Is::Pass);
+        let broken = || Past::new().at(50).fact(Fact::Hindered { by: LINK });
+        let again = |past: Past| past.at(61).fact(Fact::Unhindered { by: LINK });
+        assert_eq!(again(broken()).is(Noticed::default()), Is::Fail);
+        assert_eq!(again(lost(broken())).is(Noticed::default()), Is::Pass);
+        assert_eq!(broken().at(58).fact(Fact::Unhindered { by: LINK }).at(90).is(Noticed::default()), Is::Pass);
     }
 }

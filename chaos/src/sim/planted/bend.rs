@@ -30,6 +30,15 @@ pub struct Turn {
     pub at: Timestamp,
 }
 
+/// What carries a mark in tmux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// A session.
+    Session,
+    /// A pane.
+    Pane,
+}
+
 /// What a bug may change.
 pub trait Bend {
     /// The limits that an orchestrator goes by, while the checkers know the right ones.
@@ -40,8 +49,8 @@ pub trait Bend {
         true
     }
 
-    /// Whether a session and a pane are asked for their mark before anything is done in them.
-    fn asks_for_the_mark(&self) -> bool {
+    /// Whether these are asked for their mark before anything is done in them.
+    fn asks_for_the_mark(&self, _: Of) -> bool {
         true
     }
 

@@ -17,7 +17,7 @@ mod senses;
 mod strangers;
 mod tales;
 
-pub use bend::{Bend, BendRef, BentEnv, Turn};
+pub use bend::{Bend, BendRef, BentEnv, Of, Turn};
 pub use catalogue::all;
 pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bugs in whom an orchestrator takes for its own: others are ended for a name, a pattern or a number.
 
-use super::bend::{Bend, Turn};
+use super::bend::{Bend, Of, Turn};
 use super::known::Known;
 use crate::sim::world::World;
 use orchestrator::domain::effect::{Effect, Ordered};
@@ -71,12 +71,12 @@ impl Bend for EndsByNumber {
     }
 }
 
-/// A pane is its number and a session its name, as with `-t %N` and `-t =NAME` (T6): whoever's they are by now.
-pub(super) struct NoMarks;
+/// A session is its name, or a pane its number, as with `-t =NAME` and `-t %N` (T6): whoever's that is by now.
+pub(super) struct NoMark(pub(super) Of);
 
-impl Bend for NoMarks {
-    fn asks_for_the_mark(&self) -> bool {
-        false
+impl Bend for NoMark {
+    fn asks_for_the_mark(&self, of: Of) -> bool {
+        of != self.0
     }
 }
 

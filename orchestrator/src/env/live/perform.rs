@@ -331,7 +331,8 @@ async fn respawn(
     let control = control(world, ordered).await?;
     let io = |error: std::io::Error| io_failure(ordered, &error);
     // What an earlier try whose outcome is unknown has started is found by its token, and is not started again.
-    let there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
+    let mut there = tmux::list_session_panes(&control, session).await.map_err(failed)?;
+    there.retain(|pane| pane.session_token.as_ref() == Some(&session_token.0));
     if let Some(up) = pane_up(launch, &there).map_err(io)? {
         return Ok(Fact::AgentUp(up));
     }
@@ -350,7 +351,11 @@ async fn respawn(
     };
     launcher::write_manifest(world, launch).map_err(io)?;
     let launched = launcher::pane(world, launch);
-    tmux::respawn(&control, (session, &session_token.0), pane, old_token, &launched).await.map_err(failed)?;
+    let respawned = tmux::respawn(&control, (session, &session_token.0), pane, old_token, &launched).await;
+    if let Err(TmuxError::Refused { .. }) = respawned {
+        launcher::forget_manifest(world, launch);
+    }
+    respawned.map_err(failed)?;
     let seen = tmux::list_session_panes(&control, session).await.map_err(failed)?;
     pane_up(launch, &seen).map_err(io)?.map(Fact::AgentUp).ok_or_else(|| {
         failed(TmuxError::Refused { argv: words(ordered), message: "the new pane is not in its session".to_owned() })

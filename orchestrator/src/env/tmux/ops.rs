@@ -199,8 +199,9 @@ async fn done_or(
 
 /// Starts a role anew in its pane, or in a new window if it has none. Does nothing if it was done already.
 ///
-/// The session, by its name and its token, must be this incarnation's when the server comes to act. What runs in the pane is killed, so the pane must still carry `expected_old` (`None`: no token at all) when the
-/// server comes to act; else `Refused`, and nothing is touched.
+/// The session, by its name and its token, must be this incarnation's when the server comes to act. What runs in the
+/// pane is killed, so the pane must still carry `expected_old` (`None`: no token at all) when the server comes to
+/// act; else `Refused`, and nothing is touched.
 ///
 /// # Errors
 /// As [`Control::run`]; `Refused` also if the session or the pane in it is not there.

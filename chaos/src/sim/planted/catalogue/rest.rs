@@ -2,12 +2,12 @@
 
 use super::{HALF_HOUR, INCIDENT, SPENDS, shared};
 use crate::fault::Kind;
-use crate::sim::planted::Bug;
 use crate::sim::planted::hands::{Forgets, Lax};
 use crate::sim::planted::records::TakesEarly;
 use crate::sim::planted::senses::Flaps;
-use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays, NoMarks};
+use crate::sim::planted::strangers::{EndsByNumber, EndsByPrefix, EndsStrays, NoMark};
 use crate::sim::planted::tales::Restless;
+use crate::sim::planted::{Bug, Of};
 
 /// In the order of the invariants.
 pub(super) const BUGS: &[Bug] = &[
@@ -101,11 +101,25 @@ pub(super) const BUGS: &[Bug] = &[
         ..HALF_HOUR
     },
     Bug {
-        name: "known_by_number_or_name",
-        what: "a pane is its number and a session its name, whoever's they are by now",
+        name: "session_known_by_name",
+        what: "an agent is started in whatever session has the name of its own",
         intended: "S19",
-        kinds: &[Kind::PaneIdReuse, Kind::EmptyShell, Kind::StderrEmpty, Kind::ProcSignal],
-        plant: |_| shared(NoMarks),
+        // While a worktree is made, nobody holds the list against the role: the two must come close together.
+        minutes: 5,
+        projects: Some(1),
+        roles: Some(1),
+        kinds: &[Kind::EmptyShell, Kind::WorktreeDelete],
+        plant: |_| shared(NoMark(Of::Session)),
+        ..HALF_HOUR
+    },
+    Bug {
+        name: "pane_known_by_number",
+        what: "a line goes to whatever pane has the number of the agent's",
+        intended: "S19",
+        projects: Some(6),
+        roles: Some(3),
+        kinds: &[Kind::PaneIdReuse, Kind::SlowReader, Kind::TrustPrompt],
+        plant: |_| shared(NoMark(Of::Pane)),
         ..HALF_HOUR
     },
 ];

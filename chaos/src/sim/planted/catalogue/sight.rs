@@ -55,6 +55,14 @@ pub(super) const BUGS: &[Bug] = &[
         ..HALF_HOUR
     },
     Bug {
+        name: "broken_connection_unnoticed",
+        what: "a connection to tmux that breaks is told of to nobody",
+        intended: "D1",
+        kinds: &[Kind::BenignTmuxEagain],
+        plant: |_| shared(Deaf(|event| matches!(event, Event::TmuxLost { .. }))),
+        ..HALF_HOUR
+    },
+    Bug {
         name: "files_unwatched",
         what: "nobody looks at the resources while agents work",
         intended: "D1",
