@@ -217,7 +217,9 @@ impl World {
     }
 
     fn launch(&mut self, session: &str, launch: &Launch) -> PaneUp {
-        if let Some(known) = self.agents.iter().find(|agent| agent.launch.token == launch.token) {
+        // A pane that is gone is not found again, whatever its token.
+        let there = |agent: &&Agent| agent.launch.token == launch.token && agent.end != PaneEnd::Gone;
+        if let Some(known) = self.agents.iter().find(there) {
             let process = known.alive.then_some(known.process);
             return PaneUp { role: launch.role.clone(), pane: known.pane.clone(), process };
         }

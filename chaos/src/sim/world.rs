@@ -343,6 +343,13 @@ impl World {
             }
         }
         hung_up.into_iter().for_each(|process| self.hang_up(process));
+        // Who was waiting for a stopped one to answer finds its attempt ended.
+        for life in self.living() {
+            if server.stopped && self.lives[life].link.is_none() {
+                let after = self.takes(700, 41_000);
+                self.after(after, Ev::Connect { life });
+            }
+        }
     }
 
     /// SIGHUP to a process that has lost its terminal.
