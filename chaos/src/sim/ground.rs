@@ -144,13 +144,17 @@ impl World {
             }
             first.get_or_insert(pin);
         }
+        // Files in a husk are files in a husk.
+        let sound = tree.filled && !tree.initializing;
         // What is right already is not written again.
         if written {
             self.touched(path);
         }
         if let (Some(project), Some(role)) = (ordered.project, ordered.role.clone()) {
             self.grounds.insert((project, role.clone()), path.to_owned());
-            self.witness(Fact::Fit { project, role });
+            if sound {
+                self.witness(Fact::Fit { project, role });
+            }
         }
         let Some(claude_md) = first else {
             return failed(ordered, FailureKind::Io, "there is nothing to write");
