@@ -57,6 +57,11 @@ impl Slots {
             self.awaiting.insert(project);
         } else if let What::BreakerMoved { to: BreakerState::Open, .. } = what {
             self.openings.insert(project, entry.at);
+            // Its slot came, and there was no recovery left for it: it rests on, behind its breaker now, and does not move.
+            if let Some((ProjectState::Suspended, reason)) = self.states.get_mut(&project) {
+                *reason = Some(SuspendReason::Breaker);
+                self.awaiting.remove(&project);
+            }
         } else if is_called_off(what) {
             self.awaiting.remove(&project);
         }
@@ -136,6 +141,21 @@ mod tests {
         let mut slots = Slots::under(policy);
         story.journal().iter().for_each(|logged| slots.follow(&logged.entry));
         slots.is_stopped(Timestamp(0) + Span::from_secs(at))
+    }
+
+    #[test]
+    fn who_is_refused_when_its_slot_comes_waits_for_it_no_more() {
+        let story = Story::running(1).moved(1, ProjectState::Running, ProjectState::Suspended);
+        let waits = story.tell_of(1, "role-0", What::SlotAwaited { active: 1, max_active: 1 });
+        let followed = |story: &Story| {
+            let mut slots = Slots::default();
+            story.journal().iter().for_each(|logged| slots.follow(&logged.entry));
+            slots
+        };
+        assert!(followed(&waits).awaiting().contains(&ProjectId(1)));
+        let slots = followed(&waits.breaker(1, BreakerState::Closed, BreakerState::Open));
+        assert!(slots.awaiting().is_empty());
+        assert_eq!(slots.state(ProjectId(1)), Some((ProjectState::Suspended, Some(SuspendReason::Breaker))));
     }
 
     #[test]
