@@ -91,7 +91,7 @@ fn a_newer_incarnation_than_the_database_knows_puts_its_project_to_rest() {
 #[test]
 fn a_newer_session_on_our_server_is_seen_as_well() {
     let mut story = running();
-    story.core.env().strange.push(("p1-0042-e3".to_owned(), mark(3)));
+    story.core.env().strange.push(("p1-0042-e3".to_owned(), mark(3), None));
     sweeps(&mut story, 9);
     assert!(rests(&story));
     assert_eq!(told(&story, |what| matches!(what, What::Quarantined { found: Epoch(3), .. })), 1);
@@ -99,11 +99,64 @@ fn a_newer_session_on_our_server_is_seen_as_well() {
     left_alone(&mut story);
 }
 
+/// Its name says an older epoch than the newest that was found; it holds an agent that has to be gone first.
+#[test]
+fn a_session_of_a_lost_epoch_goes_with_the_agent_in_it() {
+    let mut story = running();
+    let trace = |epoch, token| Trace {
+        slug: "p1-0042".to_owned(),
+        epoch: Epoch(epoch),
+        token: Some(mark(token)),
+        what: format!("process {token}"),
+    };
+    story.core.env().strange.push(("p1-0042-e3".to_owned(), mark(3), Some(mark(4))));
+    story.core.env().strange.push(("p1-0042-e2".to_owned(), mark(9), None));
+    story.restart_after(vec![Event::Traced(vec![trace(3, 4), trace(7, 5)])]);
+    sweeps(&mut story, 9);
+    assert!(rests(&story));
+    left_alone(&mut story);
+    assert_eq!(story.core.env().strange.len(), 2);
+    resume(&mut story);
+    let left: Vec<Token> = story.core.env().strange.iter().map(|(_, token, _)| token.clone()).collect();
+    assert_eq!(left, [mark(9)], "what holds nobody of ours is left alone");
+    assert_eq!(told(&story, |what| matches!(what, What::StrayFound { .. })), 1);
+}
+
+/// It had been resumed and waited for its slot when the copy was made.
+#[test]
+fn who_waited_for_a_slot_rests_as_well() {
+    let policy = || Policy { max_active: 1, ..Policy::default() };
+    let mut story = Story::begin("Story", &["developer"], policy());
+    story.run(SECOND);
+    let now = |story: &mut Story| Now { at: story.core.env().at, wall: WallTime(0), seed: [0; 32] };
+    let asked = |story: &mut Story, id: i64, kind: RequestKind| {
+        let now = now(story);
+        story.core.store().request(ProjectId(id), kind, &now).expect("asked");
+        story.turn(Vec::new());
+        story.run(SECOND);
+    };
+    asked(&mut story, 1, RequestKind::Suspend);
+    story.enqueue(&crate::scripted::spec("Next", &["tester"]));
+    story.run(SECOND);
+    asked(&mut story, 1, RequestKind::Resume);
+    assert_eq!(told(&story, |what| matches!(what, What::SlotAwaited { .. })), 1);
+    story.core.env().names.clear();
+    story.restart_after(vec![Event::Restored { had: Seq(900), has: Seq(20) }]);
+    sweeps(&mut story, 3);
+    let resting = |story: &Story| {
+        story.core.fleet().projects().filter(|project| project.state() == ProjectState::Suspended).count()
+    };
+    assert_eq!(resting(&story), 2, "the slot is free, and nobody takes it");
+    left_alone(&mut story);
+    asked(&mut story, 1, RequestKind::Resume);
+    assert_eq!(resting(&story), 1);
+}
+
 #[test]
 fn a_session_that_nobody_knows_is_told_of_once_and_left_alone() {
     let mut story = running();
-    story.core.env().strange.push(("p1-0042-e1".to_owned(), mark(1)));
-    story.core.env().strange.push(("p99-0042-e3".to_owned(), mark(9)));
+    story.core.env().strange.push(("p1-0042-e1".to_owned(), mark(1), None));
+    story.core.env().strange.push(("p99-0042-e3".to_owned(), mark(9), None));
     sweeps(&mut story, 2);
     assert_eq!(told(&story, |what| matches!(what, What::StrayFound { .. })), 0, "it may be about to end");
     sweeps(&mut story, 9);

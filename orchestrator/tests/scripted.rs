@@ -91,8 +91,8 @@ pub(crate) struct World {
     pub(crate) names: Vec<&'static str>,
     /// Whether effects are lost on the way: the commit came through, and its reply did not.
     pub(crate) lost: bool,
-    /// Sessions of nobody's, as (name, mark).
-    pub(crate) strange: Vec<(String, Token)>,
+    /// Sessions that no project knows: name, mark, and the mark of the pane in it.
+    pub(crate) strange: Vec<(String, Token, Option<Token>)>,
 }
 
 pub(crate) const SERVER: ProcessId = ProcessId { pid: 900, start: 1 };
@@ -272,6 +272,7 @@ impl World {
             Effect::Look { roles } => Fact::Looked { roles: self.look(roles) },
             Effect::EndRemains { tokens } => {
                 self.sessions.retain(|_, token| !tokens.contains(token));
+                self.strange.retain(|(_, token, _)| !tokens.contains(token));
                 let mut ended = 0;
                 for agent in self.agents.iter_mut().filter(|agent| tokens.contains(&agent.launch.token)) {
                     ended += u32::from(std::mem::replace(&mut agent.alive, false));
@@ -347,13 +348,13 @@ impl World {
                 role_token: Some(agent.launch.token.clone()),
             })
         };
-        let strange = self.strange.iter().map(|(name, token)| PaneSeen {
+        let strange = self.strange.iter().map(|(name, token, role)| PaneSeen {
             pane: "%900".to_owned(),
             pid: 77,
             dead: false,
             session: name.clone(),
             session_token: Some(token.clone()),
-            role_token: None,
+            role_token: role.clone(),
         });
         self.agents.iter().filter_map(seen).chain(strange).collect()
     }

@@ -147,6 +147,9 @@ pub(super) fn traced(cursor: &mut Cursor<'_>, traces: &[Trace]) {
 
 /// Sessions on our server whose token no project knows: newer ones put their project into quarantine, others are told
 /// of once they have been there for a while. None of them is touched. Those of our own past are [`super::late`]'s.
+///
+/// One that holds an agent which has to be gone before the next may start goes with it: its name may say an older
+/// epoch than the newest that was found.
 pub(super) fn unknown_sessions(cursor: &mut Cursor<'_>, panes: &[PaneSeen]) {
     let mut known: BTreeSet<&Token> = BTreeSet::new();
     for project in cursor.fleet().projects() {
@@ -162,8 +165,17 @@ pub(super) fn unknown_sessions(cursor: &mut Cursor<'_>, panes: &[PaneSeen]) {
     if unknown.is_empty() && before.is_empty() {
         return;
     }
+    let lost: BTreeMap<&Token, ProjectId> = panes
+        .iter()
+        .filter_map(|pane| {
+            let session = pane.session_token.as_ref().filter(|token| unknown.contains_key(token))?;
+            let role = pane.role_token.as_ref()?;
+            let whose = cursor.fleet().projects().find(|project| project.stale.contains(role))?;
+            Some((session, whose.id))
+        })
+        .collect();
     let (mut strays, mut newer) = (BTreeMap::new(), Vec::new());
-    for (token, pane) in unknown {
+    for (token, pane) in unknown.into_iter().filter(|(token, _)| !lost.contains_key(token)) {
         if let Some(trace) = newer_session(cursor, token, pane) {
             newer.push(trace);
             continue;
@@ -177,6 +189,9 @@ pub(super) fn unknown_sessions(cursor: &mut Cursor<'_>, panes: &[PaneSeen]) {
         }
     }
     cursor.remember_strays(strays);
+    for (token, id) in lost {
+        with(cursor, id, |draft| draft.p.stale.push(token.clone()));
+    }
     traced(cursor, &newer);
 }
 
@@ -223,6 +238,8 @@ fn rest(draft: &mut Draft<'_, '_>, why: &str) {
     if let Some(incident) = &mut draft.p.incident {
         incident.retry_at = None;
     }
+    // What it was let go on for was before that: it does not take its slot either.
+    draft.p.due_back = None;
     draft.p.reason = Some(SuspendReason::NeedsOperator);
     draft.p.unknown = Some(Unknown { what: why.to_owned(), since: draft.at(), heals: false });
     if draft.p.state() != ProjectState::Suspended {
