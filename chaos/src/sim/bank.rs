@@ -10,6 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The name of every simulated installation.
+pub const INSTALLATION: &str = "0042";
+
 /// Databases that were ever made in this process; each has a name of its own.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
@@ -29,7 +32,7 @@ impl Bank {
     pub fn new() -> Result<Self, StoreError> {
         let uri = name();
         let mut client = Store::from_connection(open(&uri)?)?;
-        client.set_installation("0042")?;
+        client.set_installation(INSTALLATION)?;
         Ok(Self { uri, client })
     }
 

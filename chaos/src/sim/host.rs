@@ -101,10 +101,18 @@ impl Host {
         };
         let renewed = store.lease().map_err(dead)?.map(|lease| lease.renewed);
         store.take_lease(me, at, None).map_err(dead)?;
+        let mut first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
+        first.extend(world.borrow().before(&mut store).map_err(dead)?);
+        if let Some(bend) = &bend {
+            bend.borrow_mut().found(&mut first);
+        }
         let env = BentEnv::new(SimEnv::new(Rc::clone(world), life, Arc::clone(gate)), life, bend);
-        let first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
         let (mut core, unconfirmed) = Core::open_after(store, env, policy, first).map_err(dead)?;
         core.store().set_anchor(&anchor).map_err(dead)?;
+        if !gate.is_struck() {
+            // The mark is written once what it says is dealt with.
+            world.borrow_mut().mark = None;
+        }
         let unfinished = u32::try_from(core.fleet().projects().count()).unwrap_or(u32::MAX);
         let what = What::OrchestratorStarted { process: me, version: "sim".to_owned(), unfinished, unconfirmed };
         let now = core.env().now();

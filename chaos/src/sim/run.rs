@@ -54,7 +54,7 @@ pub struct Sim {
     pub(super) submitted: BTreeMap<u32, ProjectId>,
     /// How often an operator asked something of each project after the healing.
     pub(super) rounds: BTreeMap<ProjectId, u32>,
-    told: Seq,
+    pub(super) told: Seq,
     /// Commits when the journal was last read; none if it is to be read whatever they are.
     pub(super) read_at: Option<u64>,
     client: Stream,
@@ -235,7 +235,7 @@ impl Sim {
         }
     }
 
-    fn end_host(&mut self, place: usize) {
+    pub(super) fn end_host(&mut self, place: usize) {
         let host = self.hosts.remove(place);
         let life = host.life;
         drop(host);
@@ -428,6 +428,7 @@ impl Sim {
 
     /// Hands what has happened to every checker: the truth first, then what the orchestrator has said of it.
     fn tell(&mut self, checkers: &mut [Box<dyn Checker>]) {
+        self.begun_anew(checkers);
         let mut facts = std::mem::take(&mut self.world.borrow_mut().facts);
         let bend = self.world.borrow().bend.clone();
         if let Some(bend) = &bend {

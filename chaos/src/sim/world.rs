@@ -16,7 +16,7 @@ use crate::seed::{Seed, Stream};
 use crate::setting::Wrote;
 use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::event::{Event, Happened, Source};
-use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Token};
+use orchestrator::domain::id::{ProcessId, ProjectId, RoleName, Seq, Token};
 use orchestrator::domain::time::{Anchor, Timestamp};
 use orchestrator::env::SpoolItem;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -139,6 +139,8 @@ pub struct World {
     pub(super) entropy: Stream,
     /// How the installation's timeline lies on this boot.
     pub anchor: Anchor,
+    /// How far the journal had got, as the file beside the database says, if that is further than the database.
+    pub mark: Option<Seq>,
     /// Faults that wait for the next operation of their sort, as (operation, what).
     pub armed: Vec<super::deed::Armed>,
     /// Names that are taken by somebody else's session.
@@ -217,6 +219,7 @@ impl World {
             temper: seed.stream("sim.agents"),
             entropy: seed.stream("sim.entropy"),
             anchor,
+            mark: None,
             armed: Vec::new(),
             squatters: BTreeSet::new(),
             deaf_sources: BTreeSet::new(),

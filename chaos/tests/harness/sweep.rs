@@ -121,3 +121,24 @@ fn a_crash_that_is_not_carried_out_counts_as_not_reached() {
     assert_eq!(figures.equal, 0, "{figures}");
     assert!(figures.not_reached > 10, "{figures}");
 }
+
+/// An older database is put in place: an orchestrator that notices harms nobody, one that trusts it goes on at once.
+#[test]
+fn who_trusts_an_older_database_is_found() {
+    let reference = sweep::play(Scenario::RECOVERS, &[], None);
+    let recovered = |commit: &sweep::Committed| commit.labels.iter().any(|label| label == "recovery_succeeded");
+    let at = reference.log.commits.iter().position(recovered).expect("recovered") as u64 + 1;
+    let side = chaos::sim::points::Side::After;
+    let strike = sweep::Strike { at: sweep::At::Commit(at), side, hit: Hit::PutBack };
+    let sound = sweep::play(Scenario::RECOVERS, &[strike], None);
+    assert_eq!(sound.violated, Vec::<String>::new());
+    assert_eq!(sound.end.differs(&reference.end), Vec::<String>::new());
+    assert_eq!(sound.log.put_back.len(), 1);
+    let trusting = sweep::play(Scenario::RECOVERS, &[strike], planted::TRUSTING);
+    for found in [
+        "end_remains of project 1 was due before an operator looked",
+        "project 1 began epoch 2, and the world knew epoch 2",
+    ] {
+        assert!(trusting.violated.iter().any(|one| one == found), "{:#?}", trusting.violated);
+    }
+}

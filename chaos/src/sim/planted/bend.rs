@@ -8,7 +8,7 @@ use crate::sim::job;
 use crate::sim::world::{Ev, World};
 use crate::witness::Witnessed;
 use orchestrator::domain::effect::Ordered;
-use orchestrator::domain::event::{Fact, Happened};
+use orchestrator::domain::event::{Event, Fact, Happened};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::project::Project;
 use orchestrator::domain::signal::Entry;
@@ -69,6 +69,9 @@ pub trait Bend {
     fn died(&mut self, _: Connection) -> rusqlite::Result<()> {
         Ok(())
     }
+
+    /// What an orchestrator that starts has found out about the time before it.
+    fn found(&mut self, _: &mut Vec<Event>) {}
 
     /// Whether effects go out before their commit: who dies before it has performed for a moment by then.
     fn commits_late(&self) -> bool {

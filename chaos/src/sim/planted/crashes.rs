@@ -51,6 +51,9 @@ pub const CRASHES: [CrashBug; 3] = [
 /// A bug of the harness: the orchestrator that is to be killed is left alive.
 pub const SPARED: Plant = Some(|| Rc::new(RefCell::new(Spares)));
 
+/// A start does not look whether the world knows more than the database, as one that was put back does not (C46).
+pub const TRUSTING: Plant = Some(|| Rc::new(RefCell::new(Trusts)));
+
 struct Early;
 
 impl Bend for Early {
@@ -104,6 +107,14 @@ impl Bend for Again {
             self.asked.push((life, ordered.clone()));
         }
         vec![ordered]
+    }
+}
+
+struct Trusts;
+
+impl Bend for Trusts {
+    fn found(&mut self, first: &mut Vec<Event>) {
+        first.retain(|found| !matches!(found, Event::Restored { .. } | Event::Traced(_)));
     }
 }
 

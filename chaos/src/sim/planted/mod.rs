@@ -19,7 +19,7 @@ mod tales;
 
 pub use bend::{Bend, BendRef, BentEnv, Of, Turn};
 pub use catalogue::all;
-pub use crashes::{CRASHES, CrashBug, Plant, SPARED};
+pub use crashes::{CRASHES, CrashBug, Plant, SPARED, TRUSTING};
 #[cfg(test)]
 pub(crate) use harness::Breaks;
 pub use harness::{Kept, harness};

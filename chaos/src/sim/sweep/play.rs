@@ -1,5 +1,6 @@
 //! One run of a sweep: a short life of three projects, what hits it, and how it ends.
 
+use super::older;
 use super::strike::{At, Log, Strike};
 use crate::check::{Checker, witnessed};
 use crate::fault::{Kind, Mode};
@@ -15,6 +16,8 @@ use crate::witness::Fact;
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::limits::Policy;
 use orchestrator::domain::signal::What;
+use orchestrator::domain::time::Span;
+use orchestrator::env::SpoolItem;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Projects of a run: two that recover and finish, one after the other, and one that is at work at the end.
@@ -31,6 +34,8 @@ const HEALED_MS: u64 = 440_000;
 /// How long each start at rest is watched, in microseconds: several sweeps.
 const REST_US: u64 = 20_000_000;
 const SEED: Seed = Seed(46);
+/// From which age on a record is one that nobody reads.
+const UNREAD: Span = Span::from_secs(1);
 
 /// When the projects are enqueued, in microseconds: at once, or one after the other.
 const AT_ONCE: [Tick; 3] = [2_000, 7_000, 12_000];
@@ -186,8 +191,9 @@ pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
     sim.go_to(end, &mut checkers);
     let mut violated = sim.rest(end, &mut checkers);
     sim.judge(&mut checkers);
+    let asked = sim.outcome.violated().filter(|finding| older::holds_still(&sim.script.log, finding.id));
     violated.extend(
-        sim.outcome.violated().map(|finding| {
+        asked.map(|finding| {
             format!("{}: {}", finding.id, finding.verdict.violations.first().map_or("", String::as_str))
         }),
     );
@@ -197,6 +203,7 @@ pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
     violated.extend(charged(&log));
     violated.extend(fenced(&log));
     violated.extend(started_over(&log));
+    violated.extend(older::trusted(&log));
     let idle = sim.idle(strikes, &log);
     Played { log, end, violated, idle }
 }
@@ -211,7 +218,8 @@ fn charged(log: &Log) -> Vec<String> {
         }
     }
     let free = |what: &What| matches!(what, What::ServerDied { .. } | What::MachineRebooted { .. });
-    let free = log.entries.iter().filter(|entry| free(&entry.signal.what)).count();
+    // What a database that was put back knows as queued begins, and is not recovered.
+    let free = log.entries.iter().filter(|entry| free(&entry.signal.what)).count() + log.put_back.len();
     let under = |(project, epochs): (&ProjectId, &BTreeSet<u32>)| {
         let counted = |entry: &&orchestrator::domain::signal::Entry| {
             entry.signal.project_id == Some(*project) && matches!(entry.signal.what, What::RecoveryStarted { .. })
@@ -403,7 +411,9 @@ impl Sim {
                 .filter(|job| job.ordered.effect.is_durable())
                 .map(|job| format!("effect {} ({}) is under way", job.ordered.id, job.ordered.effect.name())),
         );
-        left.extend(world.spool.keys().map(|name| format!("record {}", name.display())));
+        let unread = |item: &SpoolItem| world.now().since(item.happened.seen_at) > UNREAD;
+        let records = world.spool.iter().filter(|(_, item)| unread(item));
+        left.extend(records.map(|(name, _)| format!("record {}", name.display())));
         end.left = left;
         end
     }

@@ -295,10 +295,11 @@ pub const ROWS: [Row; 46] = [
         Spot { nth: 2, ..before(Commit("refused")) },
         &[SameAgents],
     ),
-    elsewhere(
+    built(
         "C46",
         "an older backup put in place",
-        "one database, never exchanged",
-        "orchestrator/tests/older_store.rs::a_backup_put_in_place_while_nobody_served_is_noticed_at_the_start",
+        &[(after(Commit("recovery_succeeded")), Hit::PutBack)],
+        before(Commit("store_restored")),
+        &[Exactly("store_restored", 1), Same("quarantined"), SameAgents],
     ),
 ];

@@ -13,6 +13,7 @@ use crate::witness::{Fact, Witnessed};
 use orchestrator::domain::id::{ProjectId, RoleName};
 use orchestrator::domain::signal::{Entry, Signal, What};
 use orchestrator::domain::state::ProjectState;
+use orchestrator::domain::time::Timestamp;
 use orchestrator::store::StoreError;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -56,6 +57,8 @@ pub enum Hit {
     KillAgent(u32),
     /// A client enqueues the last project and dies before it has an answer.
     Client,
+    /// The orchestrator is killed, and the database is put back to where it was when an agent had just died.
+    PutBack,
 }
 
 impl Hit {
@@ -84,6 +87,7 @@ impl Hit {
             Self::Fault(kind) => kind.name(),
             Self::KillAgent(_) => "kill agent",
             Self::Client => "client",
+            Self::PutBack => "put back",
         }
     }
 }
@@ -136,6 +140,8 @@ pub struct Log {
     pub entries: Vec<Entry>,
     /// What was true.
     pub facts: Vec<Witnessed>,
+    /// When an older database was put in place.
+    pub put_back: Vec<Timestamp>,
 }
 
 /// How the agents of a sweep's run are, and what it records.
@@ -150,6 +156,12 @@ pub struct Script {
     /// The orchestrator that goes on for a moment after its last commit was lost.
     pub(in crate::sim) dying: Option<usize>,
     pub(in crate::sim) log: Log,
+    /// Whether the database is copied whenever an agent has died.
+    pub(super) copies: bool,
+    /// The last copy of the database.
+    pub(super) copy: Option<Bank>,
+    /// Whether the database is another one since its journal was last read.
+    pub(super) anew: bool,
     entries: VecDeque<String>,
     /// Of each crash that is planned, in order: whether the orchestrator stays dead for long.
     downs: VecDeque<bool>,
@@ -201,9 +213,14 @@ impl World {
                 self.witness(Fact::Hindered { by: "load" });
                 true
             }
-            Hit::Crash | Hit::IoError | Hit::Down | Hit::Drain | Hit::Fault(_) | Hit::KillAgent(_) | Hit::Client => {
-                true
-            }
+            Hit::Crash
+            | Hit::IoError
+            | Hit::Down
+            | Hit::Drain
+            | Hit::Fault(_)
+            | Hit::KillAgent(_)
+            | Hit::Client
+            | Hit::PutBack => true,
         };
         self.points.suffered.push((hit, took));
     }
@@ -214,6 +231,7 @@ impl Sim {
     pub(super) fn plant(&mut self, strikes: &[Strike]) {
         self.script.on = true;
         self.gate.record();
+        self.script.copies = strikes.iter().any(|strike| strike.hit == Hit::PutBack);
         let mut world = self.world.borrow_mut();
         world.points.recording = true;
         for Strike { at, side, hit } in strikes {
@@ -279,6 +297,7 @@ impl Sim {
                 // Its answer reaches nobody, whatever it is.
                 drop(self.bank.connect(&self.gate).and_then(|mut store| store.enqueue(&spec, &now)));
             }
+            Hit::PutBack => self.put_back(),
             Hit::Crash | Hit::KillTmux | Hit::StopTmux | Hit::NoSpace | Hit::IoError | Hit::Slow | Hit::Down => {}
         }
     }
@@ -295,6 +314,7 @@ impl Sim {
                 self.script.entries.push_back(label(&entry.signal.what));
             }
             self.kill_after(entry);
+            self.copy_at(entry);
         }
         self.script.log.entries.extend_from_slice(entries);
         let points = self.world.borrow().points.passed;
@@ -352,7 +372,7 @@ impl Sim {
                     self.at(due, Do::Hit(hit));
                 }
             }
-            Hit::Drain | Hit::KillAgent(_) => self.at(at, Do::Hit(hit)),
+            Hit::Drain | Hit::KillAgent(_) | Hit::PutBack => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
             Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down => {}
         }
