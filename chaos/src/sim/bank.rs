@@ -4,7 +4,7 @@
 //! That is the crash of a process, not the loss of power.
 
 use super::gate::Gate;
-use orchestrator::store::{Store, StoreError};
+use orchestrator::store::{STEPS, Store, StoreError};
 use rusqlite::hooks::Action;
 use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub struct Bank {
     uri: String,
+    /// The schema of the program that is started next.
+    pub(super) steps: &'static [&'static str],
     /// Keeps it, and does what clients do.
     pub client: Store,
 }
@@ -33,7 +35,7 @@ impl Bank {
         let uri = name();
         let mut client = Store::from_connection(open(&uri)?)?;
         client.set_installation(INSTALLATION)?;
-        Ok(Self { uri, client })
+        Ok(Self { uri, steps: &STEPS, client })
     }
 
     /// The database as it is now, as another one.
@@ -44,7 +46,10 @@ impl Bank {
         let uri = name();
         let keeper = open(&uri)?;
         open(&self.uri)?.execute(include_str!("planted/sql/copy.sql"), [&uri])?;
-        Ok(Self { uri, client: Store::from_connection(keeper)? })
+        // Whoever keeps it changes nothing of it.
+        let version: u8 = keeper.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let had = self.steps.get(..version.into()).unwrap_or(self.steps);
+        Ok(Self { uri, steps: self.steps, client: Store::from_connection_with(keeper, had)? })
     }
 
     /// A connection that no orchestrator and no client uses.
@@ -79,7 +84,7 @@ impl Bank {
         }))?;
         connection.rollback_hook(Some(move || undone.rolled_back()))?;
         connection.commit_hook(Some(move || gate.passes()))?;
-        Store::from_connection(connection)
+        Store::from_connection_with(connection, self.steps)
     }
 }
 

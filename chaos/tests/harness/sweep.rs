@@ -80,6 +80,8 @@ fn bugs_that_only_a_crash_shows_differ() {
     assert_eq!(lost, ["C04 kill orch", "C26 kill orch", "C31 kill orch"]);
     let again = found_at("respawn_not_idempotent", &["C31", "C32"]);
     assert_eq!(again, ["C32 kill orch"]);
+    let halves = found_at("migrated_step_by_step", &["C37", "C38"]);
+    assert_eq!(halves, ["C38 kill orch"]);
 }
 
 /// Whoever was taken over wakes up into what comes next: it dies of no crash but its own, and it is not the one that a

@@ -4,14 +4,15 @@ use super::error::StoreError;
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
-/// The schema version that this program writes.
+/// The schema version that this program writes: how many [`STEPS`] there are.
 pub const SCHEMA_VERSION: i64 = 1;
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// The schema's steps: a database of version N has had the first N of them.
+pub const STEPS: [&str; 1] = [include_str!("schema.sql")];
 
-/// Brings the database to [`SCHEMA_VERSION`].
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    Migrations::new(vec![M::up(SCHEMA)]).to_latest(connection)?;
+/// Lets the database have all of these steps.
+pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
+    Migrations::new(steps.iter().map(|step| M::up(step)).collect()).to_latest(connection)?;
     Ok(())
 }
 
@@ -20,6 +21,13 @@ mod tests {
     use super::*;
     use crate::store::{Mode, Store};
     use std::path::{Path, PathBuf};
+
+    const SCHEMA: &str = STEPS[0];
+
+    #[test]
+    fn every_step_is_a_version() {
+        assert_eq!(i64::try_from(STEPS.len()), Ok(SCHEMA_VERSION));
+    }
 
     /// What a machine that stopped at this moment would find: the files as they are, nobody holding them.
     fn crashed(path: &Path, to: &Path) -> PathBuf {

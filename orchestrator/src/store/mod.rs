@@ -27,7 +27,7 @@ pub use audit::Audited;
 pub use backup::{BACKUPS_KEPT, backup, newest_backup, remove_partial};
 pub use error::{Class, StoreError};
 pub use hold::LeaseRow;
-pub use migrate::SCHEMA_VERSION;
+pub use migrate::{SCHEMA_VERSION, STEPS};
 pub use open::{Mode, Store};
 pub use queue::Accepted;
 pub use request::{Asked, Taken};

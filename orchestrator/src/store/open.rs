@@ -72,7 +72,7 @@ impl Store {
         }
         let mut store = Self::over(connection, path.to_owned(), Some(identity));
         store.settings(mode)?;
-        store.identify(mode, there)?;
+        store.identify(mode, there, &migrate::STEPS)?;
         // One that cannot be read says so when it is used; it is not what this store ever knew.
         store.known = store.newest().unwrap_or_default();
         Ok(store)
@@ -83,10 +83,19 @@ impl Store {
     /// # Errors
     /// If the schema cannot be set up on it.
     pub fn from_connection(connection: Connection) -> Result<Self, StoreError> {
+        Self::from_connection_with(connection, &migrate::STEPS)
+    }
+
+    /// The same for a program whose schema has these steps, such as a later one: what an upgrade is like can be tried
+    /// before there is one.
+    ///
+    /// # Errors
+    /// If the schema cannot be set up on it, or is one of a later program still.
+    pub fn from_connection_with(connection: Connection, steps: &[&str]) -> Result<Self, StoreError> {
         let mut store = Self::over(connection, PathBuf::from(":memory:"), None);
         store.connection.pragma_update(None, "foreign_keys", true)?;
         store.plan_once()?;
-        store.identify(Mode::Create, false)?;
+        store.identify(Mode::Create, false, steps)?;
         Ok(store)
     }
 
@@ -143,25 +152,28 @@ impl Store {
     }
 
     /// Checks that the file is ours and of a version we know, and makes the schema in a new one.
-    fn identify(&mut self, mode: Mode, there: bool) -> Result<(), StoreError> {
+    fn identify(&mut self, mode: Mode, there: bool, steps: &[&str]) -> Result<(), StoreError> {
         let number = |db: &Connection, name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let id = number(&self.connection, "application_id").map_err(|error| self.not_ours(&error))?;
         let version = number(&self.connection, "user_version").map_err(|error| self.not_ours(&error))?;
         if mode == Mode::Create && id == 0 && version == 0 && !there {
             self.connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-            return migrate::migrate(&mut self.connection);
+            return migrate::migrate(&mut self.connection, steps);
         }
         if id != APPLICATION_ID {
             let why = format!("its application_id is {id:#x}");
             return Err(StoreError::Foreign { path: self.path.clone(), why });
         }
-        if version > migrate::SCHEMA_VERSION {
-            let known = migrate::SCHEMA_VERSION;
+        let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+        if version > known {
             return Err(StoreError::TooNew { path: self.path.clone(), found: version, known });
         }
-        if version < migrate::SCHEMA_VERSION && mode != Mode::ReadOnly {
-            backup::before_migration(&self.connection, &self.path, version)?;
-            migrate::migrate(&mut self.connection)?;
+        if version < known && mode != Mode::ReadOnly {
+            // Beside one in memory there is no place for a copy.
+            if self.identity.is_some() {
+                backup::before_migration(&self.connection, &self.path, version)?;
+            }
+            migrate::migrate(&mut self.connection, steps)?;
         }
         Ok(())
     }

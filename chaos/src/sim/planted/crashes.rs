@@ -27,7 +27,7 @@ pub struct CrashBug {
 }
 
 /// Every one of them.
-pub const CRASHES: [CrashBug; 3] = [
+pub const CRASHES: [CrashBug; 4] = [
     CrashBug {
         name: "effects_before_commit",
         what: "effects are handed over before their turn is committed",
@@ -45,6 +45,12 @@ pub const CRASHES: [CrashBug; 3] = [
         what: "an agent that was started again under this token already is started once more",
         from: From::Own,
         plant: || Rc::new(RefCell::new(Again::default())),
+    },
+    CrashBug {
+        name: "migrated_step_by_step",
+        what: "a migration is committed statement by statement, and its version at last",
+        from: From::Own,
+        plant: || Rc::new(RefCell::new(StepByStep)),
     },
 ];
 
@@ -67,6 +73,14 @@ struct Loses;
 impl Bend for Loses {
     fn died(&mut self, door: Connection) -> rusqlite::Result<()> {
         door.execute_batch(include_str!("sql/newest_entry_lost.sql"))
+    }
+}
+
+struct StepByStep;
+
+impl Bend for StepByStep {
+    fn died(&mut self, door: Connection) -> rusqlite::Result<()> {
+        door.execute_batch(include_str!("sql/step_by_step.sql"))
     }
 }
 

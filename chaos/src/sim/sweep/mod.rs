@@ -9,6 +9,7 @@ mod play;
 mod rows;
 mod run;
 mod strike;
+mod upgrade;
 
 pub use play::{End, Ended, Played, Scenario, play};
 pub use rows::{Due, Moment, ROWS, Row, Spot, Way};

@@ -52,6 +52,7 @@ impl Sim {
             Some(Ok(copy)) => copy,
         };
         let newer = std::mem::replace(&mut self.bank, copy);
+        self.bank.steps = newer.steps;
         match (newer.client.last_seq(), self.bank.client.last_seq()) {
             (Ok(had), Ok(has)) => {
                 self.told = has;

@@ -199,11 +199,13 @@ pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
     );
     violated.extend(sim.outcome.broke.take());
     violated.extend(sim.audited());
+    violated.extend(sim.torn());
     let (end, log) = (sim.end_state(), sim.take_log());
     violated.extend(charged(&log));
     violated.extend(fenced(&log));
     violated.extend(started_over(&log));
     violated.extend(older::trusted(&log));
+    violated.extend(log.torn.first().cloned());
     let idle = sim.idle(strikes, &log);
     Played { log, end, violated, idle }
 }

@@ -241,12 +241,7 @@ pub const ROWS: [Row; 46] = [
         before(Commit("tmux_answered")),
         &[SameAgents],
     ),
-    elsewhere(
-        "C38",
-        "schema migration",
-        "files only",
-        "orchestrator/src/store/migrate.rs::a_migration_that_crashes_or_fails_half_way_leaves_the_old_version_whole",
-    ),
+    built("C38", "schema migration", &[(RUNS, Hit::Upgrade)], before(Commit("@note")), &[SameAgents]),
     elsewhere(
         "C39",
         "checkpoint, backup",

@@ -59,6 +59,8 @@ pub enum Hit {
     Client,
     /// The orchestrator is killed, and the database is put back to where it was when an agent had just died.
     PutBack,
+    /// The orchestrator is killed, and a later program is put in its place.
+    Upgrade,
 }
 
 impl Hit {
@@ -88,6 +90,7 @@ impl Hit {
             Self::KillAgent(_) => "kill agent",
             Self::Client => "client",
             Self::PutBack => "put back",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -140,6 +143,8 @@ pub struct Log {
     pub entries: Vec<Entry>,
     /// What was true.
     pub facts: Vec<Witnessed>,
+    /// Where a database was between two versions of its schema.
+    pub torn: Vec<String>,
     /// When an older database was put in place.
     pub put_back: Vec<Timestamp>,
 }
@@ -220,7 +225,8 @@ impl World {
             | Hit::Fault(_)
             | Hit::KillAgent(_)
             | Hit::Client
-            | Hit::PutBack => true,
+            | Hit::PutBack
+            | Hit::Upgrade => true,
         };
         self.points.suffered.push((hit, took));
     }
@@ -298,6 +304,7 @@ impl Sim {
                 drop(self.bank.connect(&self.gate).and_then(|mut store| store.enqueue(&spec, &now)));
             }
             Hit::PutBack => self.put_back(),
+            Hit::Upgrade => self.upgrade(),
             Hit::Crash | Hit::KillTmux | Hit::StopTmux | Hit::NoSpace | Hit::IoError | Hit::Slow | Hit::Down => {}
         }
     }
@@ -372,7 +379,7 @@ impl Sim {
                     self.at(due, Do::Hit(hit));
                 }
             }
-            Hit::Drain | Hit::KillAgent(_) | Hit::PutBack => self.at(at, Do::Hit(hit)),
+            Hit::Drain | Hit::KillAgent(_) | Hit::PutBack | Hit::Upgrade => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
             Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down => {}
         }
@@ -403,6 +410,8 @@ impl Sim {
                 self.breaks(format!("the planted bug: {why}"));
             }
         }
+        let torn = self.torn();
+        self.script.log.torn.extend(torn);
     }
 
     /// The database as it is before a commit that is to be lost, if the next one is.

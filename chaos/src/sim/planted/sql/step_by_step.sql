@@ -1,0 +1,1 @@
+CREATE TABLE note (project_id INTEGER PRIMARY KEY REFERENCES project (id), note TEXT NOT NULL);

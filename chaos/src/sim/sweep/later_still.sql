@@ -1,0 +1,2 @@
+ALTER TABLE note ADD COLUMN more TEXT;
+UPDATE note SET more = 'later still';
