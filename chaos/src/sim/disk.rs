@@ -4,6 +4,7 @@
 //! existing and the directory half filled; a removed worktree stays registered; a directory that is made anew is
 //! another one, so a watch on the old one is silent (the section on file watching).
 
+use super::park::Park;
 use orchestrator::domain::effect::RoleLook;
 use orchestrator::domain::event::{FileFound, FileIs, RoleFound};
 use orchestrator::validate::judge;
@@ -42,6 +43,8 @@ pub struct Disk {
     inodes: u64,
     /// Whether there is no space.
     pub full: bool,
+    /// What was moved aside.
+    pub park: Park,
 }
 
 impl Disk {
@@ -88,7 +91,12 @@ impl Disk {
 
     /// Takes a worktree that nothing of value is in out of the way.
     pub fn unregister(&mut self, path: &str) {
-        self.trees.remove(path);
+        drop(self.take(path));
+    }
+
+    /// Takes whatever is there away, as it is.
+    pub(super) fn take(&mut self, path: &str) -> Option<Tree> {
+        self.trees.remove(path)
     }
 
     /// Somebody makes the directory anew, with a CLAUDE.md of theirs: it is no worktree, and nobody watches it.

@@ -3,6 +3,7 @@
 use super::deed::Spoil;
 use super::job::Next;
 use super::kernel::Program;
+use super::park::PARK;
 use super::perform::failed;
 use super::world::World;
 use crate::witness::Fact;
@@ -22,6 +23,9 @@ impl World {
         let Effect::EnsureWorktree { path, branch, park, .. } = &ordered.effect else { return Next::Silent };
         match stage {
             0 => {
+                if let Some(next) = self.way(path, branch) {
+                    return next;
+                }
                 match self.disk.tree(path) {
                     Some(tree) if tree.there && tree.filled && !tree.initializing && tree.branch == *branch => {
                         return Next::Over(Ok(Done::WorktreeReady {
@@ -58,6 +62,7 @@ impl World {
                 let parked = self.jobs.get_mut(&id).and_then(|job| job.parked.take()).into_iter().collect();
                 Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked }))
             }
+            PARK.. => self.move_aside(id, stage, path, park),
             _ => {
                 self.git_ends(id);
                 Next::Over(Err(git_failure(ordered, path, Spoil::Hangs)))
@@ -73,6 +78,10 @@ impl World {
             // It says that all went well, and nothing was done: the verification of its result finds that.
             Some(how) => return Next::Over(Err(git_failure(ordered, path, how))),
             None => {}
+        }
+        if self.disk.is_held(branch) {
+            let why = format!("branch {branch} is checked out in a worktree that is parked");
+            return failed(ordered, FailureKind::WorktreeInvalid, &why);
         }
         self.disk.register(path, branch);
         let git = self.kernel.spawn(self.at, Program::Git, None);

@@ -28,6 +28,7 @@ pub mod job;
 pub mod kernel;
 pub mod link;
 pub mod meter;
+mod park;
 mod past;
 mod people;
 mod perform;

@@ -82,6 +82,8 @@ fn bugs_that_only_a_crash_shows_differ() {
     assert_eq!(again, ["C32 kill orch"]);
     let halves = found_at("migrated_step_by_step", &["C37", "C38"]);
     assert_eq!(halves, ["C38 kill orch"]);
+    let parked = found_at("parking_never_finished", &["C07", "C28"]);
+    assert_eq!(parked, ["C28 kill orch"]);
 }
 
 /// Whoever was taken over wakes up into what comes next: it dies of no crash but its own, and it is not the one that a

@@ -27,7 +27,7 @@ pub struct CrashBug {
 }
 
 /// Every one of them.
-pub const CRASHES: [CrashBug; 4] = [
+pub const CRASHES: [CrashBug; 5] = [
     CrashBug {
         name: "effects_before_commit",
         what: "effects are handed over before their turn is committed",
@@ -52,6 +52,12 @@ pub const CRASHES: [CrashBug; 4] = [
         from: From::Own,
         plant: || Rc::new(RefCell::new(StepByStep)),
     },
+    CrashBug {
+        name: "parking_never_finished",
+        what: "what was moved aside without git being told is looked for nowhere",
+        from: From::Own,
+        plant: || Rc::new(RefCell::new(Forgets)),
+    },
 ];
 
 /// A bug of the harness: the orchestrator that is to be killed is left alive.
@@ -73,6 +79,19 @@ struct Loses;
 impl Bend for Loses {
     fn died(&mut self, door: Connection) -> rusqlite::Result<()> {
         door.execute_batch(include_str!("sql/newest_entry_lost.sql"))
+    }
+}
+
+struct Forgets;
+
+impl Bend for Forgets {
+    fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
+        if let Effect::EnsureWorktree { path, .. } = &ordered.effect {
+            for half in world.disk.park.parked.iter_mut().filter(|parked| parked.from == *path && !parked.freed) {
+                half.from.push_str(".lost");
+            }
+        }
+        vec![ordered]
     }
 }
 

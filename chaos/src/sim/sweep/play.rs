@@ -413,6 +413,7 @@ impl Sim {
                 .filter(|job| job.ordered.effect.is_durable())
                 .map(|job| format!("effect {} ({}) is under way", job.ordered.id, job.ordered.effect.name())),
         );
+        left.extend(world.disk.badly_parked());
         let unread = |item: &SpoolItem| world.now().since(item.happened.seen_at) > UNREAD;
         let records = world.spool.iter().filter(|(_, item)| unread(item));
         left.extend(records.map(|(name, _)| format!("record {}", name.display())));

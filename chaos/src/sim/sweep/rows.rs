@@ -190,11 +190,12 @@ pub const ROWS: [Row; 46] = [
     row("C25", "done seen, before its commit", before(Commit("role_moved:done")), &[Same(COMPLETES), SameAgents]),
     row("C26", "completed, not cleaned up", after(Commit(COMPLETES)), &[Same(COMPLETES), SameAgents]),
     row("C27", "session ended, processes not", after(Point("end_session.2")), &[Same(COMPLETES), SameAgents]),
-    elsewhere(
+    built(
         "C28",
         "worktree parked half",
-        "no worktree is parked in simulation",
-        "orchestrator/src/env/git/mod.rs::parking_that_was_cut_short_is_finished",
+        &[(after(Commit("lease_taken")), Hit::Crowd)],
+        after(Point("ensure_worktree.30")),
+        &[Same("project_moved:provisioning>launching"), SameAgents],
     ),
     row(
         "C29",

@@ -59,6 +59,8 @@ pub enum Hit {
     Client,
     /// The orchestrator is killed, and the database is put back to where it was when an agent had just died.
     PutBack,
+    /// From now on somebody's work stands wherever a worktree is to be.
+    Crowd,
     /// The orchestrator is killed, and a later program is put in its place.
     Upgrade,
 }
@@ -90,6 +92,7 @@ impl Hit {
             Self::KillAgent(_) => "kill agent",
             Self::Client => "client",
             Self::PutBack => "put back",
+            Self::Crowd => "crowd",
             Self::Upgrade => "upgrade",
         }
     }
@@ -218,6 +221,10 @@ impl World {
                 self.witness(Fact::Hindered { by: "load" });
                 true
             }
+            Hit::Crowd => {
+                self.disk.park.crowded = true;
+                true
+            }
             Hit::Crash
             | Hit::IoError
             | Hit::Down
@@ -305,7 +312,14 @@ impl Sim {
             }
             Hit::PutBack => self.put_back(),
             Hit::Upgrade => self.upgrade(),
-            Hit::Crash | Hit::KillTmux | Hit::StopTmux | Hit::NoSpace | Hit::IoError | Hit::Slow | Hit::Down => {}
+            Hit::Crash
+            | Hit::KillTmux
+            | Hit::StopTmux
+            | Hit::NoSpace
+            | Hit::IoError
+            | Hit::Slow
+            | Hit::Down
+            | Hit::Crowd => {}
         }
     }
 
@@ -381,7 +395,7 @@ impl Sim {
             }
             Hit::Drain | Hit::KillAgent(_) | Hit::PutBack | Hit::Upgrade => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
-            Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down => {}
+            Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down | Hit::Crowd => {}
         }
     }
 
