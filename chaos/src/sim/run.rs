@@ -35,6 +35,7 @@ pub(super) enum Do {
     Heal,
     Hit(Hit),
     Dies(usize),
+    BackUp(usize, u8),
     Ask(usize),
     Say(usize),
     Round,
@@ -275,6 +276,7 @@ impl Sim {
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
+                self.clear_shelf(host.life);
                 self.hosts.push(host);
             }
             Err(_) => {
@@ -297,6 +299,7 @@ impl Sim {
             Do::Unlock => self.unlock(),
             Do::Hit(hit) => self.hit(hit),
             Do::Dies(life) => self.strike_down(life),
+            Do::BackUp(life, step) => self.back_up(life, step),
             Do::Resume(life) => self.resume(life),
             Do::Ask(place) => self.ask(place),
             Do::Say(place) => self.say(place),

@@ -84,6 +84,8 @@ fn bugs_that_only_a_crash_shows_differ() {
     assert_eq!(halves, ["C38 kill orch"]);
     let parked = found_at("parking_never_finished", &["C07", "C28"]);
     assert_eq!(parked, ["C28 kill orch"]);
+    let partial = found_at("partial_backups_kept", &["C35", "C39"]);
+    assert_eq!(partial, ["C39 kill orch"]);
 }
 
 /// Whoever was taken over wakes up into what comes next: it dies of no crash but its own, and it is not the one that a

@@ -59,17 +59,17 @@ impl Settled {
         let doing = |what: Doing| followed.agents.values().filter(|(_, _, is)| *is == what).count();
         let young = |since: Timestamp| ended.since(followed.since.max(healed).max(since)) <= WITHIN;
         let waits = self.slots.is_full().then_some("every slot is taken");
+        let awaits = || waits.or_else(|| young(self.slots.free_since()).then_some("it is about to go on"));
         match followed.state? {
             ProjectState::Completed | ProjectState::Failed | ProjectState::Cancelled => Some("it is over"),
-            ProjectState::Suspended if self.slots.awaiting().contains(&id) => {
-                waits.or_else(|| young(self.slots.free_since()).then_some("it is about to go on"))
-            }
+            ProjectState::Suspended if self.slots.awaiting().contains(&id) => awaits(),
             ProjectState::Suspended if followed.contained => Some("its breaker is open"),
             ProjectState::Suspended => match followed.reason? {
                 SuspendReason::Breaker => Some("its breaker is open"),
                 SuspendReason::Operator => Some("it rests as it was told to"),
                 SuspendReason::Credit => {
-                    followed.spent.filter(|until| young(*until)).map(|_| "it rests until there is credit")
+                    let rests = followed.spent.filter(|until| young(*until)).map(|_| "it rests until there is credit");
+                    rests.or_else(|| if self.slots.may_await(id) { awaits() } else { None })
                 }
                 SuspendReason::NeedsOperator => None,
             },

@@ -19,6 +19,8 @@ pub(super) struct Slots {
     states: BTreeMap<ProjectId, (ProjectState, Option<SuspendReason>)>,
     /// Suspended projects that may go on and wait for a slot.
     awaiting: BTreeSet<ProjectId>,
+    /// Those whose agent ran out of credit meanwhile: they wait on, unless a slot came and passed by, which is not told.
+    perhaps: BTreeSet<ProjectId>,
     /// Whether the fleet's breaker is open, and was opened by right: with more openings than the policy allows.
     open: bool,
     /// When each project's breaker opened last, as far as the fleet's counts it.
@@ -52,7 +54,7 @@ impl Slots {
             self.states.insert(project, (ProjectState::Queued, None));
         } else if let What::ProjectMoved { to, reason, .. } = what {
             self.states.insert(project, (*to, *reason));
-            self.awaiting.remove(&project);
+            self.call_off(project);
         } else if let What::SlotAwaited { .. } = what {
             self.awaiting.insert(project);
         } else if let What::BreakerMoved { to: BreakerState::Open, .. } = what {
@@ -60,11 +62,19 @@ impl Slots {
             // Its slot came, and there was no recovery left for it: it rests on, behind its breaker now, and does not move.
             if let Some((ProjectState::Suspended, reason)) = self.states.get_mut(&project) {
                 *reason = Some(SuspendReason::Breaker);
-                self.awaiting.remove(&project);
+                self.call_off(project);
             }
-        } else if is_called_off(what) {
-            self.awaiting.remove(&project);
+        } else if let What::OperatorAsked { kind: RequestKind::Suspend, .. } = what {
+            self.call_off(project);
+        } else if is_spent(what) && self.awaiting.remove(&project) {
+            self.perhaps.insert(project);
         }
+    }
+
+    /// It waits for no slot any more.
+    fn call_off(&mut self, project: ProjectId) {
+        self.awaiting.remove(&project);
+        self.perhaps.remove(&project);
     }
 
     /// Where a project is, and why it rests if it does.
@@ -100,6 +110,11 @@ impl Slots {
         self.states.iter().filter(|(_, (state, _))| *state == ProjectState::Queued).map(|(id, _)| *id)
     }
 
+    /// Whether it may be waiting for a slot although its agent was out of credit since it asked.
+    pub(super) fn may_await(&self, project: ProjectId) -> bool {
+        self.perhaps.contains(&project)
+    }
+
     /// Suspended projects that wait for a slot.
     pub(super) fn awaiting(&self) -> &BTreeSet<ProjectId> {
         &self.awaiting
@@ -111,10 +126,9 @@ impl Slots {
     }
 }
 
-/// Whether this ends the wait for a slot: an operator wants it to rest, or its agent is out of credit again.
-fn is_called_off(what: &What) -> bool {
-    matches!(what, What::OperatorAsked { kind: RequestKind::Suspend, .. })
-        || matches!(what, What::AgentReported { kind, .. } if kind == "credit")
+/// Whether an agent is out of credit.
+fn is_spent(what: &What) -> bool {
+    matches!(what, What::AgentReported { kind, .. } if kind == "credit")
 }
 
 #[cfg(test)]
@@ -156,6 +170,23 @@ mod tests {
         let slots = followed(&waits.breaker(1, BreakerState::Closed, BreakerState::Open));
         assert!(slots.awaiting().is_empty());
         assert_eq!(slots.state(ProjectId(1)), Some((ProjectState::Suspended, Some(SuspendReason::Breaker))));
+    }
+
+    #[test]
+    fn who_runs_out_of_credit_while_it_waits_may_wait_on() {
+        let story = Story::running(1).moved(1, ProjectState::Running, ProjectState::Suspended);
+        let spent = || What::AgentReported { kind: "credit".to_owned(), text: None };
+        let may_await = |story: &Story| {
+            let mut slots = Slots::default();
+            story.journal().iter().for_each(|logged| slots.follow(&logged.entry));
+            assert!(slots.awaiting().is_empty());
+            slots.may_await(ProjectId(1))
+        };
+        assert!(!may_await(&story.clone().tell_of(1, "role-0", spent())), "it had not asked for one");
+        let story = story.tell_of(1, "role-0", What::SlotAwaited { active: 1, max_active: 1 });
+        let story = story.tell_of(1, "role-0", spent());
+        assert!(may_await(&story));
+        assert!(!may_await(&story.moved(1, ProjectState::Suspended, ProjectState::Provisioning)));
     }
 
     #[test]

@@ -73,6 +73,11 @@ pub trait Bend {
     /// What an orchestrator that starts has found out about the time before it.
     fn found(&mut self, _: &mut Vec<Event>) {}
 
+    /// Whether a start removes what an interrupted backup left.
+    fn clears_the_shelf(&self) -> bool {
+        true
+    }
+
     /// Whether effects go out before their commit: who dies before it has performed for a moment by then.
     fn commits_late(&self) -> bool {
         false

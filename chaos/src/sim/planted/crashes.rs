@@ -27,7 +27,7 @@ pub struct CrashBug {
 }
 
 /// Every one of them.
-pub const CRASHES: [CrashBug; 5] = [
+pub const CRASHES: [CrashBug; 6] = [
     CrashBug {
         name: "effects_before_commit",
         what: "effects are handed over before their turn is committed",
@@ -51,6 +51,12 @@ pub const CRASHES: [CrashBug; 5] = [
         what: "a migration is committed statement by statement, and its version at last",
         from: From::Own,
         plant: || Rc::new(RefCell::new(StepByStep)),
+    },
+    CrashBug {
+        name: "partial_backups_kept",
+        what: "a start does not remove what an interrupted backup left",
+        from: From::Own,
+        plant: || Rc::new(RefCell::new(Keeps)),
     },
     CrashBug {
         name: "parking_never_finished",
@@ -92,6 +98,14 @@ impl Bend for Forgets {
             }
         }
         vec![ordered]
+    }
+}
+
+struct Keeps;
+
+impl Bend for Keeps {
+    fn clears_the_shelf(&self) -> bool {
+        false
     }
 }
 

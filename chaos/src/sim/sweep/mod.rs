@@ -4,6 +4,7 @@
 //! means the same in both; what comes again after a hit is looked for in the run that was hit, and struck in the next.
 //! Whatever hits, the end must be that of the run in which nothing did.
 
+mod backup;
 mod older;
 mod play;
 mod rows;

@@ -146,7 +146,7 @@ fn situations() -> Vec<Planned> {
     (1..).zip(kinds).map(planned).collect()
 }
 
-fn plan(scenario: Scenario) -> Plan {
+pub(super) fn plan(scenario: Scenario) -> Plan {
     Plan {
         schedule: Schedule {
             version: VERSION,
@@ -206,6 +206,7 @@ pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
     violated.extend(started_over(&log));
     violated.extend(older::trusted(&log));
     violated.extend(log.torn.first().cloned());
+    violated.extend(sim.badly_kept(&log));
     let idle = sim.idle(strikes, &log);
     Played { log, end, violated, idle }
 }

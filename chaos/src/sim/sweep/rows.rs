@@ -243,12 +243,7 @@ pub const ROWS: [Row; 46] = [
         &[SameAgents],
     ),
     built("C38", "schema migration", &[(RUNS, Hit::Upgrade)], before(Commit("@note")), &[SameAgents]),
-    elsewhere(
-        "C39",
-        "checkpoint, backup",
-        "files only",
-        "orchestrator/src/store/backup.rs::what_an_interrupted_backup_left_is_removed_and_nothing_else",
-    ),
+    built("C39", "backup made, not named", &[(RUNS, Hit::BackUp)], after(Point("backup.1")), &[SameAgents]),
     elsewhere(
         "C40",
         "log rotation, metrics",

@@ -1,5 +1,6 @@
 //! What hits at a moment of a run, and the log of its moments.
 
+use super::backup::Shelf;
 use crate::fault::Kind;
 use crate::sim::bank::Bank;
 use crate::sim::claims::spec;
@@ -59,6 +60,8 @@ pub enum Hit {
     Client,
     /// The orchestrator is killed, and the database is put back to where it was when an agent had just died.
     PutBack,
+    /// From now on the database is backed up regularly.
+    BackUp,
     /// From now on somebody's work stands wherever a worktree is to be.
     Crowd,
     /// The orchestrator is killed, and a later program is put in its place.
@@ -92,6 +95,7 @@ impl Hit {
             Self::KillAgent(_) => "kill agent",
             Self::Client => "client",
             Self::PutBack => "put back",
+            Self::BackUp => "back up",
             Self::Crowd => "crowd",
             Self::Upgrade => "upgrade",
         }
@@ -164,6 +168,8 @@ pub struct Script {
     /// The orchestrator that goes on for a moment after its last commit was lost.
     pub(in crate::sim) dying: Option<usize>,
     pub(in crate::sim) log: Log,
+    /// The backups.
+    pub(super) shelf: Shelf,
     /// Whether the database is copied whenever an agent has died.
     pub(super) copies: bool,
     /// The last copy of the database.
@@ -233,6 +239,7 @@ impl World {
             | Hit::KillAgent(_)
             | Hit::Client
             | Hit::PutBack
+            | Hit::BackUp
             | Hit::Upgrade => true,
         };
         self.points.suffered.push((hit, took));
@@ -319,6 +326,7 @@ impl Sim {
             | Hit::IoError
             | Hit::Slow
             | Hit::Down
+            | Hit::BackUp
             | Hit::Crowd => {}
         }
     }
@@ -395,6 +403,7 @@ impl Sim {
             }
             Hit::Drain | Hit::KillAgent(_) | Hit::PutBack | Hit::Upgrade => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
+            Hit::BackUp => self.back_up_from_now(),
             Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down | Hit::Crowd => {}
         }
     }
