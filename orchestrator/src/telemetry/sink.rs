@@ -43,7 +43,11 @@ impl EventLog {
         Self::with_limit(path, LOG_BYTES_MAX)
     }
 
-    fn with_limit(path: &Path, bytes_max: u64) -> io::Result<Self> {
+    /// The same, set aside at another size.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn with_limit(path: &Path, bytes_max: u64) -> io::Result<Self> {
         let mut file = open(path)?;
         let bytes = file.metadata()?.len();
         let mut last = last_seq(&mut file, bytes)?;

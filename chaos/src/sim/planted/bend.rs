@@ -78,6 +78,11 @@ pub trait Bend {
         true
     }
 
+    /// Whether a start writes into the log what the journal has beyond it.
+    fn completes_the_log(&self) -> bool {
+        true
+    }
+
     /// Whether effects go out before their commit: who dies before it has performed for a moment by then.
     fn commits_late(&self) -> bool {
         false

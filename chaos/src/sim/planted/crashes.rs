@@ -27,7 +27,7 @@ pub struct CrashBug {
 }
 
 /// Every one of them.
-pub const CRASHES: [CrashBug; 6] = [
+pub const CRASHES: [CrashBug; 7] = [
     CrashBug {
         name: "effects_before_commit",
         what: "effects are handed over before their turn is committed",
@@ -57,6 +57,12 @@ pub const CRASHES: [CrashBug; 6] = [
         what: "a start does not remove what an interrupted backup left",
         from: From::Own,
         plant: || Rc::new(RefCell::new(Keeps)),
+    },
+    CrashBug {
+        name: "log_not_completed",
+        what: "a start does not write into the log what was committed just before the crash",
+        from: From::Own,
+        plant: || Rc::new(RefCell::new(Skips)),
     },
     CrashBug {
         name: "parking_never_finished",
@@ -105,6 +111,14 @@ struct Keeps;
 
 impl Bend for Keeps {
     fn clears_the_shelf(&self) -> bool {
+        false
+    }
+}
+
+struct Skips;
+
+impl Bend for Skips {
+    fn completes_the_log(&self) -> bool {
         false
     }
 }

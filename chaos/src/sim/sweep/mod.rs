@@ -5,6 +5,7 @@
 //! Whatever hits, the end must be that of the run in which nothing did.
 
 mod backup;
+mod logged;
 mod older;
 mod play;
 mod rows;
@@ -13,6 +14,6 @@ mod strike;
 mod upgrade;
 
 pub use play::{End, Ended, Played, Scenario, play};
-pub use rows::{Due, Moment, ROWS, Row, Spot, Way};
+pub use rows::{Due, Moment, ROWS, Row, Spot};
 pub use run::{Case, Figures, Found, Judged, Pair, Swept, pairs, points, rows, table};
 pub use strike::{At, Committed, Hit, Log, Script, Strike, label};

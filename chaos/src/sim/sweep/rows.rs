@@ -45,15 +45,6 @@ pub enum Due {
     SameAgents,
 }
 
-/// How a row is come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// In a scenario, after what builds the situation.
-    Sim(Scenario, &'static [(Spot, Hit)], Spot),
-    /// Not in simulation: why, and which test covers it, as `file::test`.
-    Elsewhere(&'static str, &'static str),
-}
-
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -61,8 +52,12 @@ pub struct Row {
     pub id: &'static str,
     /// What it is.
     pub title: &'static str,
-    /// How it is come to.
-    pub way: Way,
+    /// In which life.
+    pub scenario: Scenario,
+    /// What builds its situation.
+    pub setup: &'static [(Spot, Hit)],
+    /// Where it hits.
+    pub spot: Spot,
     /// What is due.
     pub due: &'static [Due],
 }
@@ -76,7 +71,7 @@ const fn after(moment: Moment) -> Spot {
 }
 
 const fn row(id: &'static str, title: &'static str, spot: Spot, due: &'static [Due]) -> Row {
-    Row { id, title, way: Way::Sim(Scenario::RECOVERS, &[], spot), due }
+    Row { id, title, scenario: Scenario::RECOVERS, setup: &[], spot, due }
 }
 
 const fn built(
@@ -86,11 +81,7 @@ const fn built(
     spot: Spot,
     due: &'static [Due],
 ) -> Row {
-    Row { id, title, way: Way::Sim(Scenario::RECOVERS, setup, spot), due }
-}
-
-const fn elsewhere(id: &'static str, title: &'static str, why: &'static str, test: &'static str) -> Row {
-    Row { id, title, way: Way::Elsewhere(why, test), due: &[] }
+    Row { id, title, scenario: Scenario::RECOVERS, setup, spot, due }
 }
 
 use Due::{Again, Exactly, NoLess, NotAgain, Same, SameAgents, SameSessions};
@@ -206,7 +197,9 @@ pub const ROWS: [Row; 46] = [
     Row {
         id: "C30",
         title: "failed committed, remains alive",
-        way: Way::Sim(Scenario::FAILS, &[], after(Commit("project_failed"))),
+        scenario: Scenario::FAILS,
+        setup: &[],
+        spot: after(Commit("project_failed")),
         due: &[Same("project_failed"), SameAgents],
     },
     row(
@@ -219,13 +212,17 @@ pub const ROWS: [Row; 46] = [
     Row {
         id: "C33",
         title: "half-open probe under way",
-        way: Way::Sim(Scenario::BREAKER, &[], after(Commit("recovery_started:probe"))),
+        scenario: Scenario::BREAKER,
+        setup: &[],
+        spot: after(Commit("recovery_started:probe")),
         due: &[Same("recovery_started:probe"), SameAgents],
     },
     Row {
         id: "C34",
         title: "breaker open",
-        way: Way::Sim(Scenario::BREAKER, &[], after(Commit("breaker_moved:open"))),
+        scenario: Scenario::BREAKER,
+        setup: &[],
+        spot: after(Commit("breaker_moved:open")),
         due: &[Same("breaker_moved:open"), Same("breaker_moved:half_open"), SameAgents],
     },
     built("C35", "lease taken, no heartbeat", &[(RUNS, Hit::Crash)], after(Commit("lease_taken")), &[SameAgents]),
@@ -244,12 +241,7 @@ pub const ROWS: [Row; 46] = [
     ),
     built("C38", "schema migration", &[(RUNS, Hit::Upgrade)], before(Commit("@note")), &[SameAgents]),
     built("C39", "backup made, not named", &[(RUNS, Hit::BackUp)], after(Point("backup.1")), &[SameAgents]),
-    elsewhere(
-        "C40",
-        "log rotation, metrics",
-        "files and sockets only",
-        "orchestrator/src/telemetry/sink.rs::a_full_log_is_set_aside_and_the_numbers_go_on",
-    ),
+    built("C40", "log set aside, none made", &[(RUNS, Hit::KeepLog)], after(Point("log.1")), &[SameAgents]),
     built(
         "C41",
         "asked to stop, then killed",

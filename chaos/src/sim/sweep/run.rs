@@ -1,7 +1,7 @@
 //! The sweep itself: every row under every fault, every ordered pair of rows, every moment on both sides.
 
 use super::play::{End, Played, Scenario, play};
-use super::rows::{Due, Moment, ROWS, Row, Spot, Way};
+use super::rows::{Due, Moment, ROWS, Row, Spot};
 use super::strike::{At, Hit, Log, Strike};
 use crate::sim::planted::Plant;
 use crate::sim::points::Side;
@@ -27,8 +27,6 @@ pub enum Judged {
     Differs(Vec<String>),
     /// Its moment did not come, or there was nothing to hit.
     NotReached(String),
-    /// It cannot be played here; that test covers the row by itself.
-    Covered(&'static str),
 }
 
 /// A row under a fault.
@@ -80,8 +78,6 @@ pub struct Figures {
     pub differ: usize,
     /// Those whose moment was not reached.
     pub not_reached: usize,
-    /// Those that cannot be played here, and are covered by a test.
-    pub covered: usize,
 }
 
 /// What a sweep found.
@@ -97,8 +93,8 @@ pub struct Swept {
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { all, equal, differ, not_reached, covered } = self;
-        write!(out, "{all:>5}: {equal} equal, {differ} differ, {not_reached} not reached, {covered} covered elsewhere")
+        let Self { all, equal, differ, not_reached } = self;
+        write!(out, "{all:>5}: {equal} equal, {differ} differ, {not_reached} not reached")
     }
 }
 
@@ -113,7 +109,6 @@ impl Figures {
                 Judged::Equal => figures.equal += 1,
                 Judged::Differs(_) => figures.differ += 1,
                 Judged::NotReached(_) => figures.not_reached += 1,
-                Judged::Covered(_) => figures.covered += 1,
             }
         }
         figures
@@ -293,7 +288,8 @@ fn holds(due: Due, base: &Played, played: &Played, times: usize) -> Result<(), S
 }
 
 /// Both cases of a row under one fault: once, and every time.
-fn both(ends: &Ends, row: &Row, spot: Spot, base: &Course, hit: Hit) -> [Case; 2] {
+fn both(ends: &Ends, row: &Row, base: &Course, hit: Hit) -> [Case; 2] {
+    let spot = row.spot;
     let mut course = base.clone();
     let judged = |course: &Course, times: usize| {
         if course.took(hit) <= base.took(hit) {
@@ -327,18 +323,12 @@ fn unplayed(row: &Row, hit: Hit, judged: &Judged) -> [Case; 2] {
 pub fn rows(only: &[&'static Row], faults: &[Hit], plant: Plant) -> Vec<Case> {
     let ends = Ends::new(&[Scenario::RECOVERS, Scenario::BREAKER, Scenario::FAILS], plant);
     let found = spread(only, |row| -> Vec<Case> {
-        let (scenario, setup, spot) = match row.way {
-            Way::Elsewhere(_, test) => {
-                return faults.iter().flat_map(|hit| unplayed(row, *hit, &Judged::Covered(test))).collect();
-            }
-            Way::Sim(scenario, setup, spot) => (scenario, setup, spot),
-        };
-        let Some(mut base) = Course::begin(&ends, scenario) else { return Vec::new() };
-        if let Err(why) = base.build(setup) {
+        let Some(mut base) = Course::begin(&ends, row.scenario) else { return Vec::new() };
+        if let Err(why) = base.build(row.setup) {
             let why = Judged::NotReached(why);
             return faults.iter().flat_map(|hit| unplayed(row, *hit, &why)).collect();
         }
-        faults.iter().flat_map(|hit| both(&ends, row, spot, &base, *hit)).collect()
+        faults.iter().flat_map(|hit| both(&ends, row, &base, *hit)).collect()
     });
     found.into_iter().flatten().collect()
 }
@@ -353,19 +343,14 @@ pub fn pairs(firsts: &[&'static Row], seconds: &[&'static Row], plant: Plant) ->
 }
 
 fn pair(ends: &Ends, first: &'static Row, second: &'static Row) -> Pair {
-    let scenario = |row: &Row| match row.way {
-        Way::Elsewhere(_, test) => Err(Judged::Covered(test)),
-        Way::Sim(scenario, ..) => Ok(scenario),
-    };
-    let both = scenario(first).and_then(|one| Ok(one.with(scenario(second)?)));
-    let judged = both.map(|both| {
-        // What comes once in a short life comes again in one whose last project is late.
-        let lives = [(both, false), (both.lately(), false), (both.lately(), true)];
-        let mut found = lives.map(|(life, any)| move || crossed(ends, life, (first, second), any)).into_iter();
-        let first = found.next().map_or_else(|| Judged::NotReached(String::new()), |play| play());
-        found.fold(first, |judged, play| if matches!(judged, Judged::NotReached(_)) { play() } else { judged })
-    });
-    Pair { first: first.id, second: second.id, judged: judged.unwrap_or_else(|covered| covered) }
+    let both = first.scenario.with(second.scenario);
+    // What comes once in a short life comes again in one whose last project is late.
+    let lives = [(both, false), (both.lately(), false), (both.lately(), true)];
+    let mut found = lives.map(|(life, any)| move || crossed(ends, life, (first, second), any)).into_iter();
+    let played = found.next().map_or_else(|| Judged::NotReached(String::new()), |play| play());
+    let judged =
+        found.fold(played, |judged, play| if matches!(judged, Judged::NotReached(_)) { play() } else { judged });
+    Pair { first: first.id, second: second.id, judged }
 }
 
 /// A pair in one life; with `any` the second may be the next moment of its kind, whichever of them its row names.
@@ -374,17 +359,14 @@ fn crossed(ends: &Ends, scenario: Scenario, (first, second): (&Row, &Row), any: 
 }
 
 fn reached(ends: &Ends, scenario: Scenario, (first, second): (&Row, &Row), any: bool) -> Result<Judged, String> {
-    let (Way::Sim(_, setup, spot), Way::Sim(_, next_setup, next_spot)) = (first.way, second.way) else {
-        return Err("one of them is not played here".to_owned());
-    };
-    let nth = if any { 1 } else { next_spot.nth };
+    let nth = if any { 1 } else { second.spot.nth };
     let mut course = Course::begin(ends, scenario).ok_or("no such scenario")?;
-    course.build(setup)?;
-    if !course.strike(spot, Hit::Crash, spot.nth) {
+    course.build(first.setup)?;
+    if !course.strike(first.spot, Hit::Crash, first.spot.nth) {
         return Err(format!("{} does not come", first.id));
     }
-    course.build(next_setup).map_err(|why| format!("after {}: {why}", first.id))?;
-    if !course.strike(next_spot, Hit::Crash, nth) {
+    course.build(second.setup).map_err(|why| format!("after {}: {why}", first.id))?;
+    if !course.strike(second.spot, Hit::Crash, nth) {
         return Err(format!("{} does not come after {}", second.id, first.id));
     }
     Ok(ends.judge(scenario, &course.played, Vec::new()))
@@ -458,7 +440,7 @@ pub fn table(cases: &[Case]) -> String {
     let word = |judged: &Judged| match judged {
         Judged::Equal => "ok",
         Judged::Differs(_) => "DIFFERS",
-        Judged::NotReached(_) | Judged::Covered(_) => "-",
+        Judged::NotReached(_) => "-",
     };
     let said = |case: &Case| format!("{}{}", word(&case.judged), if case.put_off { "+" } else { "" });
     let mut text = format!("{:<43}", "row");
@@ -472,9 +454,6 @@ pub fn table(cases: &[Case]) -> String {
             let of = |case: &&Case| case.row == row.id && case.fault == hit.name();
             let words: Vec<String> = cases.iter().filter(of).map(said).collect();
             line.push_str(&format!("{:<10} ", words.join(" ")));
-        }
-        if let Way::Elsewhere(why, test) = row.way {
-            line = format!("{} {:<38} not here ({why}); covered by {test}", row.id, row.title);
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -1,6 +1,7 @@
 //! What hits at a moment of a run, and the log of its moments.
 
 use super::backup::Shelf;
+use super::logged::Kept;
 use crate::fault::Kind;
 use crate::sim::bank::Bank;
 use crate::sim::claims::spec;
@@ -62,6 +63,8 @@ pub enum Hit {
     PutBack,
     /// From now on the database is backed up regularly.
     BackUp,
+    /// From now on the event log is kept.
+    KeepLog,
     /// From now on somebody's work stands wherever a worktree is to be.
     Crowd,
     /// The orchestrator is killed, and a later program is put in its place.
@@ -96,6 +99,7 @@ impl Hit {
             Self::Client => "client",
             Self::PutBack => "put back",
             Self::BackUp => "back up",
+            Self::KeepLog => "keep log",
             Self::Crowd => "crowd",
             Self::Upgrade => "upgrade",
         }
@@ -170,6 +174,8 @@ pub struct Script {
     pub(in crate::sim) log: Log,
     /// The backups.
     pub(super) shelf: Shelf,
+    /// The event log, if one is kept.
+    pub(super) kept: Option<Kept>,
     /// Whether the database is copied whenever an agent has died.
     pub(super) copies: bool,
     /// The last copy of the database.
@@ -240,6 +246,7 @@ impl World {
             | Hit::Client
             | Hit::PutBack
             | Hit::BackUp
+            | Hit::KeepLog
             | Hit::Upgrade => true,
         };
         self.points.suffered.push((hit, took));
@@ -327,6 +334,7 @@ impl Sim {
             | Hit::Slow
             | Hit::Down
             | Hit::BackUp
+            | Hit::KeepLog
             | Hit::Crowd => {}
         }
     }
@@ -368,6 +376,13 @@ impl Sim {
             self.script.log.suffered.push((hit, took));
             self.aftermath(hit, took);
         }
+        self.publish();
+    }
+
+    /// An orchestrator has started.
+    pub(in crate::sim) fn set_up(&mut self, life: usize) {
+        self.clear_shelf(life);
+        self.open_log(life);
     }
 
     /// A second agent dies a while after its project first works.
@@ -404,6 +419,7 @@ impl Sim {
             Hit::Drain | Hit::KillAgent(_) | Hit::PutBack | Hit::Upgrade => self.at(at, Do::Hit(hit)),
             Hit::Fault(_) => self.at(at + 2_000_000, Do::Hit(hit)),
             Hit::BackUp => self.back_up_from_now(),
+            Hit::KeepLog => self.log_from_now(),
             Hit::StopTmux | Hit::KillTmux | Hit::Crash | Hit::Down | Hit::Crowd => {}
         }
     }
