@@ -149,6 +149,8 @@ pub(crate) const CASES: &[Case] = &[
         play.up();
         play.does("of one that lives", Some("a"), play.sample("a"));
         play.harm(Harm::KillAgent("a"));
+        // A pane is shown dead before its process has ended.
+        play.hears("killed", &["pidfd ProcessGone a"]);
         play.comes_to("panes", "session of ours: a1 dead, b1 alive");
         play.does("of a dead one", Some("a"), play.sample("a"));
         play.harm(Harm::ClosePane("a"));

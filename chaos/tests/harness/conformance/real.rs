@@ -141,6 +141,8 @@ impl Real {
         };
         let client = numbers.into_iter().find(is_it).and_then(process::identify).expect("a connection");
         process::signal(client, Signal::KILL).expect("signalled");
+        // Until it is gone, a server that goes on may answer, and be asked more.
+        until("the connection is cut", || !process::is_alive(client));
     }
 
     fn agent_of(&self, role: &str) -> (&PaneUp, &str) {
@@ -163,6 +165,16 @@ impl Real {
 
     fn server(&self, signal: Signal) {
         process::signal(self.server.expect("a server answered"), signal).expect("signalled");
+    }
+
+    /// Stops the server: until it is, it may still read.
+    fn stop(&self) {
+        self.server(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.server.expect("a server answered").pid);
+        until("the server is stopped", || {
+            let stat = fs::read_to_string(&stat).expect("a server");
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        });
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "only what says where an agent is")]
@@ -275,7 +287,7 @@ impl Stage for Real {
             Harm::Foreign(name) => self.tmux(&["new-session", "-d", "-s", name, "exec cat"]),
             Harm::CutConnection => self.cut(),
             Harm::KillServer => self.server(Signal::KILL),
-            Harm::StopServer => self.server(Signal::STOP),
+            Harm::StopServer => self.stop(),
             Harm::ContinueServer => self.server(Signal::CONT),
             Harm::UnlinkSocket => fs::remove_file(&self.socket).expect("removed"),
             Harm::Remove(role) => fs::remove_file(self.file(role)).expect("removed"),

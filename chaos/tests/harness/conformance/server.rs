@@ -52,6 +52,19 @@ pub(crate) const CASES: &[Case] = &[
         play.does("collect", Some("a"), play.collect("a"));
         play.does("ensure_session", None, play.session());
     }),
+    ("the connection breaks under an effect", |play| {
+        play.up();
+        play.harm(Harm::StopServer);
+        let end = play.order(None, play.end_session());
+        let brief = play.order(Some("a"), play.brief("a", false));
+        play.forget();
+        play.harm(Harm::CutConnection);
+        play.harm(Harm::ContinueServer);
+        play.ends("end_session", end);
+        play.ends("hand_brief", brief);
+        play.hears("of that", &["control TmuxLost", "control PanesListed"]);
+        play.lists("panes");
+    }),
     ("the server is stopped, a session asked for", |play| {
         play.furnish();
         play.forget();
