@@ -265,11 +265,21 @@ impl Git {
         let holder = list.iter().find(|e| e.path != w.path && e.branch.as_deref() == Some(branch_ref));
         let Some(holder) = holder else { return Ok(()) };
         if holder.path.parent() == Some(&w.park) {
-            return self.free_branch(w, &holder.path).await;
-        }
-        if holder.path.parent() == w.path.parent() && holder.path.exists() {
-            parked.push(self.set_aside(w, &holder.path).await?);
+            self.free_branch(w, &holder.path).await?;
+            // Whoever moved it did not come to tell.
+            parked.push(holder.path.clone());
             return Ok(());
+        }
+        if holder.path.parent() == w.path.parent() {
+            let aside = if holder.path.exists() {
+                Some(self.set_aside(w, &holder.path).await?)
+            } else {
+                self.finish_parking(w, &holder.path).await?
+            };
+            if let Some(aside) = aside {
+                parked.push(aside);
+                return Ok(());
+            }
         }
         let place = holder.path.display();
         Err(in_the_way(w, format!("branch {} is checked out in the worktree {place}", w.branch)))
@@ -852,8 +862,63 @@ mod tests {
         // Killed before the branch was let go.
         plain(&place.repo(), &["worktree", "remove", "--force", spec.path.to_str().unwrap()]);
         plain(&half, &["checkout", "--quiet", &spec.branch]);
-        assert!(place.ensure(&spec).await.created);
+        let fact = place.ensure(&spec).await;
+        assert_eq!((fact.created, fact.parked), (true, vec![half.clone()]));
         assert_eq!(plain(&half, &["status", "--porcelain"]), "A  work");
+    }
+
+    #[tokio::test]
+    async fn parking_who_holds_the_branch_is_finished_after_a_crash() {
+        let place = Place::new();
+        let (old, new) = (place.spec("dev"), place.spec("dev"));
+        let new = WorktreeSpec { path: new.path.with_file_name("e2"), ..new };
+        place.ensure(&old).await;
+        fs::write(old.path.join("file.txt"), "changed").unwrap();
+        let half = files::move_aside(&old.path, &old.park).unwrap();
+        let fact = place.ensure(&new).await;
+        assert_eq!((fact.created, fact.parked), (true, vec![half.clone()]));
+        assert_eq!(plain(&half, &["status", "--porcelain"]), "M file.txt");
+    }
+
+    #[tokio::test]
+    async fn what_was_parked_without_its_link_is_known_again_after_a_crash() {
+        for link in [None, Some("gitdir: /nowhere\n"), Some("nonsense")] {
+            let place = Place::new();
+            let spec = place.spec("dev");
+            place.ensure(&spec).await;
+            plain(&spec.path, &["checkout", "--quiet", "--detach"]);
+            plain(&spec.path, &["commit", "--quiet", "--allow-empty", "--message", "nameless"]);
+            fs::write(spec.path.join("work"), "in progress").unwrap();
+            plain(&spec.path, &["add", "work"]);
+            fs::remove_file(spec.path.join(".git")).unwrap();
+            if let Some(link) = link {
+                fs::write(spec.path.join(".git"), link).unwrap();
+            }
+            // Cut short by a park that cannot be made: the next call finds it where it stood.
+            fs::write(&spec.park, "in the way").unwrap();
+            place.refused(&spec, "cannot be parked").await;
+            fs::remove_file(&spec.park).unwrap();
+            // Killed after the rename.
+            let half = files::move_aside(&spec.path, &spec.park).unwrap();
+            let fact = place.ensure(&spec).await;
+            assert_eq!((fact.created, &fact.parked[..]), (true, std::slice::from_ref(&half)), "{link:?}");
+            assert_eq!(plain(&half, &["status", "--porcelain"]), "A  work", "{link:?}");
+            assert_eq!(plain(&half, &["log", "-1", "--format=%s"]), "nameless", "{link:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_is_not_mended_through_a_symlink() {
+        let place = Place::new();
+        let spec = place.spec("dev");
+        let theirs = place.root().join("theirs");
+        fs::write(&theirs, "theirs").unwrap();
+        parks(&place, &spec, |path| {
+            fs::remove_file(path.join(".git")).unwrap();
+            std::os::unix::fs::symlink(&theirs, path.join(".git")).unwrap();
+        })
+        .await;
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! What stands where a worktree is to be, moved aside: never deleted, for it may be work.
 //!
-//! Three steps, each of which may be found done (C28): the directory gets a free name in the park by one rename, git
-//! is told where it is now, and its HEAD lets go of the branch that is wanted. The index, what is uncommitted and
-//! every commit stay. A lock with a reason of its own is somebody's word that nothing is to be moved: it is respected.
+//! Four steps, each of which may be found done (C28): a link to the repository that was lost is mended, since by it alone
+//! what is in the park is known again; the directory gets a free name there by one rename; git is told where it is now;
+//! its HEAD lets go of the branch that is wanted. The index, what is uncommitted and every commit stay. A lock with a
+//! reason of its own is somebody's word that nothing is to be moved: it is respected.
 
 use super::link::{LinkError, common_dir, linked_git_dir, proved, read_text, refused};
 use super::{Git, Registered, WorktreeSpec, in_the_way, parse_list, refusal, utf8};
@@ -28,11 +29,15 @@ impl Git {
                 return Err(in_the_way(w, locked(path, &reason)));
             }
         }
-        let place = files::move_aside(path, &w.park).map_err(|error| match refused(path, &error) {
+        let unmoved = |error: std::io::Error| match refused(path, &error) {
             LinkError::Wrong(_) => in_the_way(w, format!("{} cannot be parked: {error}", path.display())),
             error @ LinkError::NotNow(_) => lacking(error),
-        })?;
-        self.settle_parked(w, admin.as_deref(), &place).await?;
+        };
+        if let Some(admin) = admin.filter(|_| linked.is_none_or(|git_dir| !git_dir.is_dir())) {
+            mend_link(&admin, path).map_err(unmoved)?;
+        }
+        let place = files::move_aside(path, &w.park).map_err(unmoved)?;
+        self.settle_parked(w, &place).await?;
         Ok(place)
     }
 
@@ -47,29 +52,20 @@ impl Git {
         for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
             let place = entry.path();
             if proved(linked_git_dir(&place)).map_err(lacking)?.is_some_and(|git_dir| git_dir == admin) {
-                self.settle_parked(w, Some(&admin), &place).await?;
+                self.settle_parked(w, &place).await?;
                 return Ok(Some(place));
             }
         }
         Ok(None)
     }
 
-    /// Tells git where a parked worktree is now and frees the branch; `admin` is its registration with our
-    /// repository, if it had one. A directory that is no worktree needs neither.
-    async fn settle_parked(&self, w: &WorktreeSpec, admin: Option<&Path>, place: &Path) -> Result<(), Failure> {
-        let failed = |why: String| in_the_way(w, format!("{} is parked, but {why}", place.display()));
-        let link = place.join(".git");
-        let lacking = |error| not_known(w, error);
-        let leads = proved(linked_git_dir(place)).map_err(lacking)?.is_some_and(|git_dir| git_dir.is_dir());
-        if let Some(admin) = admin.filter(|_| !leads && place.is_dir() && !link.is_dir()) {
-            // Its link was lost or broken: with it, index and HEAD are found again.
-            let text = format!("gitdir: {}\n", utf8(admin).map_err(failed)?);
-            std::fs::write(&link, text).map_err(|error| failed(format!("its link cannot be mended: {error}")))?;
-        }
-        let Some(shared) = proved(common_dir(place)).map_err(lacking)? else { return Ok(()) };
-        if !link.is_file() {
+    /// Tells git where a parked worktree is now and frees the branch. A directory that is no worktree needs neither.
+    async fn settle_parked(&self, w: &WorktreeSpec, place: &Path) -> Result<(), Failure> {
+        let Some(shared) = proved(common_dir(place)).map_err(|error| not_known(w, error))? else { return Ok(()) };
+        if !place.join(".git").is_file() {
             return Ok(());
         }
+        let failed = |why: String| in_the_way(w, format!("{} is parked, but {why}", place.display()));
         let shown = utf8(place).map_err(failed)?;
         self.call(&shared, &["worktree", "repair", shown]).await?;
         self.free_branch(w, place).await
@@ -96,6 +92,21 @@ impl Git {
         }
         Ok(())
     }
+}
+
+/// Links a directory to its registration again, by which index and HEAD are found, if nothing but a broken link is where
+/// the link belongs. Cut short after this, it stands there as the worktree that it was.
+fn mend_link(admin: &Path, path: &Path) -> std::io::Result<()> {
+    let link = path.join(".git");
+    let free = match link.symlink_metadata() {
+        Ok(about) => about.is_file(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if !path.is_dir() || !free {
+        return Ok(());
+    }
+    let admin = utf8(admin).map_err(std::io::Error::other)?;
+    std::fs::write(&link, format!("gitdir: {admin}\n"))
 }
 
 /// Something is in the way, or it cannot be known just now, which is nobody's fault.
