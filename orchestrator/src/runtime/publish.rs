@@ -11,37 +11,25 @@ use crate::config::Home;
 use crate::domain::breaker::BreakerState;
 use crate::domain::event::{Event, Happened, Source};
 use crate::domain::fleet::Fleet;
-use crate::domain::id::Seq;
 use crate::domain::limits::Policy;
 use crate::domain::project::SessionIs;
-use crate::domain::signal::Entry;
 use crate::domain::state::ProjectState;
 use crate::domain::time::{Span, Timestamp, WallTime};
 use crate::env::clock::{self, Timeline};
 use crate::store::{Mode, Standing, Store, StoreError};
 use crate::telemetry::export::{self, Exporter};
 use crate::telemetry::fold::{Counts, Folder, Mismatches, gauges};
-use crate::telemetry::line::{self, Context, json_line};
-use crate::telemetry::sink::EventLog;
+use crate::telemetry::line::{self, Context};
+use crate::telemetry::mirror::Mirror;
 use crate::telemetry::{log, meter};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Entries read from the journal at a time; bounds memory while a long journal is caught up with.
-const BATCH: usize = 4_096;
-/// How long a log that could not be written is left alone: each attempt renders a batch of entries.
-const LOG_PAUSE: Span = Span::from_secs(5);
-
 /// What publishes.
 pub(super) struct Publisher {
-    log: EventLog,
-    context: Context,
+    mirror: Mirror,
     folder: Folder,
     exporter: Exporter,
-    /// When the log is tried again, while it cannot be written.
-    unwritable_until: Option<Timestamp>,
-    /// The last entry that is in the metrics.
-    folded: Seq,
     /// What the last list of panes contradicted.
     mismatches: Arc<Mutex<Mismatches>>,
 }
@@ -50,92 +38,38 @@ impl Publisher {
     /// Opens the log and folds the journal so far; the log is brought up to date by the first [`Self::publish`].
     pub(super) fn start(home: &Home, store: &Store) -> Result<Self, ServeError> {
         let environment = |what, why: String| ServeError::Environment { what, why };
-        let log = EventLog::open(&home.logs().join("events.ndjson"))
-            .map_err(|error| environment("open the event log", error.to_string()))?;
-        let exporter = export::install().map_err(|error| environment("set up the metrics", error.to_string()))?;
         let context = Context {
             run_id: Some(format!("{}-{}", clock::wall_us(), std::process::id())),
             mode: line::Mode::Live,
             seed: None,
             installation: store.installation()?.unwrap_or_default(),
         };
-        let mismatches = Arc::default();
-        let (folder, folded) = (Folder::new(), Seq(0));
-        let mut publisher = Self { log, context, folder, exporter, unwritable_until: None, folded, mismatches };
-        let logged = publisher.log.last_seq().unwrap_or(Seq(0));
-        publisher.each(store, logged, |publisher, entries| entries.iter().for_each(|entry| publisher.fold(entry)))?;
-        Ok(publisher)
+        let mut mirror = Mirror::open(&home.logs().join("events.ndjson"), context)
+            .map_err(|error| environment("open the event log", error.to_string()))?;
+        let exporter = export::install().map_err(|error| environment("set up the metrics", error.to_string()))?;
+        let mut folder = Folder::new();
+        mirror.resume(
+            |after, most| store.entries_after(after, most),
+            |entries| entries.iter().for_each(|entry| folder.fold(entry)),
+        )?;
+        Ok(Self { mirror, folder, exporter, mismatches: Arc::default() })
     }
 
     /// Publishes whatever the journal holds beyond what was published. `at` is when that was known to be committed.
-    ///
-    /// A log that cannot be written is told of once and tried again after a pause, from where it ends: it is a mirror,
-    /// not the truth.
     pub(super) fn publish(&mut self, store: &Store, at: Timestamp) {
-        let told = self.catch_up(store, at).and_then(|()| {
-            self.each(store, Seq(i64::MAX), |publisher, entries| {
-                // What comes before a gap is written first, or the gap would never be seen again.
-                let whole = !publisher.is_behind();
-                entries.iter().for_each(|entry| publisher.fold(entry));
+        let folder = &mut self.folder;
+        let told = self.mirror.publish(
+            at,
+            |after, most| store.entries_after(after, most),
+            |entries| {
+                entries.iter().for_each(|entry| folder.fold(entry));
                 entries.iter().for_each(log::mirror);
-                if whole {
-                    publisher.write(entries, at);
-                }
-            })
-        });
+            },
+        );
         if let Err(error) = told {
             tracing::warn!(%error, "the journal cannot be read for publishing");
         }
         self.exporter.run_upkeep();
-    }
-
-    /// Whether the log lacks entries that were folded.
-    fn is_behind(&self) -> bool {
-        self.log.last_seq().unwrap_or(Seq(0)) < self.folded
-    }
-
-    /// Writes what the log could not take when it was told.
-    fn catch_up(&mut self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
-        while self.is_behind() && self.unwritable_until.is_none_or(|until| at >= until) {
-            let mut entries = store.entries_after(self.log.last_seq().unwrap_or(Seq(0)), BATCH)?;
-            entries.retain(|entry| entry.seq <= self.folded);
-            if entries.is_empty() || !self.write(&entries, at) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads on in the journal up to `until`, a batch at a time.
-    fn each(&mut self, store: &Store, until: Seq, mut told: impl FnMut(&mut Self, &[Entry])) -> Result<(), StoreError> {
-        loop {
-            let mut entries = store.entries_after(self.folded, BATCH)?;
-            entries.retain(|entry| entry.seq <= until);
-            if entries.is_empty() {
-                return Ok(());
-            }
-            told(self, &entries);
-        }
-    }
-
-    fn fold(&mut self, entry: &Entry) {
-        self.folder.fold(entry);
-        self.folded = entry.seq;
-    }
-
-    /// Appends the entries to the log; whether it took them.
-    fn write(&mut self, entries: &[Entry], at: Timestamp) -> bool {
-        let lines: Vec<String> = entries.iter().map(|entry| json_line(entry, &self.context, Some(at))).collect();
-        let written = self.log.append(&lines, entries.last().map(|entry| entry.seq));
-        let until = written.is_err().then(|| at + LOG_PAUSE);
-        match (written, std::mem::replace(&mut self.unwritable_until, until)) {
-            (Err(error), None) => {
-                tracing::error!(%error, "the event log cannot be written; the journal in the database has it all");
-            }
-            (Ok(()), Some(_)) => tracing::info!("the event log can be written again"),
-            (Err(_), Some(_)) | (Ok(()), None) => {}
-        }
-        until.is_none()
     }
 
     /// Renders the metrics; the gauges are counted from the database at that moment.
@@ -205,6 +139,7 @@ mod tests {
     use super::*;
     use crate::domain::signal::{Signal, What};
     use crate::domain::time::Now;
+    use crate::telemetry::mirror::LOG_PAUSE;
     use crate::telemetry::sink::LOG_BYTES_MAX;
     use std::io::{Seek as _, SeekFrom, Write as _};
 

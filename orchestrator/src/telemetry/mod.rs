@@ -6,7 +6,7 @@
 //! transaction took), the runtime tells [`meter`].
 //!
 //! Where to look: [`metric`] declares every metric once, [`fold`] says which entry moves which, [`mod@line`] is the
-//! format of the event log, [`text`] the words.
+//! format of the event log, [`mirror`] keeps that in step with the journal, [`text`] has the words.
 
 pub mod export;
 mod fleet;
@@ -15,6 +15,7 @@ pub mod line;
 pub mod log;
 pub mod meter;
 pub mod metric;
+pub mod mirror;
 mod name;
 pub mod sink;
 pub mod text;
