@@ -5,10 +5,12 @@
 //! another one, so a watch on the old one is silent (the section on file watching).
 
 use super::park::Park;
+use super::sweep::Logs;
 use orchestrator::domain::effect::RoleLook;
 use orchestrator::domain::event::{FileFound, FileIs, RoleFound};
 use orchestrator::validate::judge;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// A worktree.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub struct Disk {
     pub full: bool,
     /// What was moved aside.
     pub park: Park,
+    /// The event log, if one is kept.
+    pub logs: Option<Rc<Logs>>,
 }
 
 impl Disk {

@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::heap::Tick;
 use super::link::Life;
 use super::planted::{BentEnv, Turn};
+use super::sweep::Logged;
 use super::world::{Ev, World};
 use crate::witness::Fact;
 use orchestrator::config::Config;
@@ -21,6 +22,7 @@ use orchestrator::domain::time::{Anchor, Span, Timestamp};
 use orchestrator::env::Env;
 use orchestrator::runtime::{Beat, Core, Reading, ServeError};
 use orchestrator::store::StoreError;
+use orchestrator::telemetry::mirror::Mirror;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub struct Host {
     trouble: Option<Timestamp>,
     wake: Option<Tick>,
     inbox: Vec<Happened>,
+    /// The event log, if one is kept.
+    log: Option<Mirror<Logged>>,
 }
 
 impl Host {
@@ -99,6 +103,7 @@ impl Host {
             world.borrow_mut().lives[life].alive = false;
             error
         };
+        let log = Logged::open(world, life, &store).inspect_err(|_| world.borrow_mut().lives[life].alive = false)?;
         let renewed = store.lease().map_err(dead)?.map(|lease| lease.renewed);
         store.take_lease(me, at, None).map_err(dead)?;
         let mut first = if rebooted { vec![Event::Rebooted] } else { Vec::new() };
@@ -125,7 +130,7 @@ impl Host {
         }
         let inbox = Beat::first(renewed, at);
         let beat = Beat::new(reading(&world.borrow()), Span::from_secs(Config::default().sweep_s));
-        Ok(Self {
+        let mut host = Self {
             core,
             world: Rc::clone(world),
             gate: Arc::clone(gate),
@@ -135,7 +140,12 @@ impl Host {
             trouble: None,
             wake: None,
             inbox,
-        })
+            log,
+        };
+        if !gate.is_struck() {
+            host.publish();
+        }
+        Ok(host)
     }
 
     /// The core, for those who look at it from outside.
@@ -189,6 +199,10 @@ impl Host {
         if self.gate.is_struck() {
             return Stands::Crashed;
         }
+        self.publish();
+        if self.world.borrow().points.struck.is_some() {
+            return Stands::Up;
+        }
         if self.beat.anchors(at) {
             let wall_us = {
                 let world = self.world.borrow();
@@ -203,6 +217,24 @@ impl Host {
             }
         }
         if self.gate.is_struck() { Stands::Crashed } else { Stands::Up }
+    }
+
+    /// From now on it keeps the event log.
+    ///
+    /// # Errors
+    /// If the log or the journal cannot be read.
+    pub fn keep_log(&mut self) -> Result<(), ServeError> {
+        self.log = Logged::open(&self.world, self.life, self.core.store())?;
+        Ok(())
+    }
+
+    /// Writes into the log what was committed, as `orch serve` does after each turn.
+    fn publish(&mut self) {
+        let at = self.now();
+        let Some(log) = &mut self.log else { return };
+        let store = self.core.store();
+        // What cannot be read now is written once it can.
+        drop(log.publish(at, |after, most| store.entries_after(after, most), |_| {}));
     }
 
     fn failed(&mut self, error: &StoreError) -> Stands {

@@ -276,7 +276,7 @@ impl Sim {
         match Host::start(&self.world, &self.bank, &self.gate, self.plan.policy.clone()) {
             Ok(mut host) => {
                 host.plan();
-                self.set_up(host.life);
+                self.clear_shelf(host.life);
                 self.hosts.push(host);
             }
             Err(_) => {

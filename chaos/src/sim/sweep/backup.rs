@@ -46,7 +46,7 @@ impl Sim {
     }
 
     /// An orchestrator has started: what an interrupted backup left goes, and the next one is due.
-    pub(super) fn clear_shelf(&mut self, life: usize) {
+    pub(in crate::sim) fn clear_shelf(&mut self, life: usize) {
         if !self.script.shelf.on {
             return;
         }

@@ -13,6 +13,7 @@ mod run;
 mod strike;
 mod upgrade;
 
+pub use logged::{Logged, Logs};
 pub use play::{End, Ended, Played, Scenario, play};
 pub use rows::{Due, Moment, ROWS, Row, Spot};
 pub use run::{Case, Figures, Found, Judged, Pair, Swept, pairs, points, rows, table};

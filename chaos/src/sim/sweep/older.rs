@@ -58,6 +58,7 @@ impl Sim {
                 self.told = has;
                 let mut world = self.world.borrow_mut();
                 world.mark = Some(had);
+                world.disk.logs.iter().for_each(|logs| logs.put_back(has));
                 self.script.log.put_back.push(world.now());
             }
             (Err(error), _) | (_, Err(error)) => self.breaks(format!("the journal cannot be read: {error}")),

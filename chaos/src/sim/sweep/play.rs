@@ -207,7 +207,7 @@ pub fn play(scenario: Scenario, strikes: &[Strike], plant: Plant) -> Played {
     violated.extend(older::trusted(&log));
     violated.extend(log.torn.first().cloned());
     violated.extend(sim.badly_kept(&log));
-    violated.extend(sim.badly_logged(&log));
+    violated.extend(sim.badly_logged());
     let idle = sim.idle(strikes, &log);
     Played { log, end, violated, idle }
 }

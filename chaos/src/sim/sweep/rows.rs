@@ -241,7 +241,7 @@ pub const ROWS: [Row; 46] = [
     ),
     built("C38", "schema migration", &[(RUNS, Hit::Upgrade)], before(Commit("@note")), &[SameAgents]),
     built("C39", "backup made, not named", &[(RUNS, Hit::BackUp)], after(Point("backup.1")), &[SameAgents]),
-    built("C40", "log set aside, none made", &[(RUNS, Hit::KeepLog)], after(Point("log.1")), &[SameAgents]),
+    built("C40", "log set aside, none made", &[(RUNS, Hit::KeepLog)], after(Point("log.0")), &[SameAgents]),
     built(
         "C41",
         "asked to stop, then killed",

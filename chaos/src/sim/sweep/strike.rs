@@ -1,7 +1,6 @@
 //! What hits at a moment of a run, and the log of its moments.
 
 use super::backup::Shelf;
-use super::logged::Kept;
 use crate::fault::Kind;
 use crate::sim::bank::Bank;
 use crate::sim::claims::spec;
@@ -174,8 +173,6 @@ pub struct Script {
     pub(in crate::sim) log: Log,
     /// The backups.
     pub(super) shelf: Shelf,
-    /// The event log, if one is kept.
-    pub(super) kept: Option<Kept>,
     /// Whether the database is copied whenever an agent has died.
     pub(super) copies: bool,
     /// The last copy of the database.
@@ -376,13 +373,6 @@ impl Sim {
             self.script.log.suffered.push((hit, took));
             self.aftermath(hit, took);
         }
-        self.publish();
-    }
-
-    /// An orchestrator has started.
-    pub(in crate::sim) fn set_up(&mut self, life: usize) {
-        self.clear_shelf(life);
-        self.open_log(life);
     }
 
     /// A second agent dies a while after its project first works.
