@@ -62,7 +62,7 @@ impl World {
                 let parked = self.jobs.get_mut(&id).and_then(|job| job.parked.take()).into_iter().collect();
                 Next::Over(Ok(Done::WorktreeReady { head_sha: "f00d".to_owned(), created: true, parked }))
             }
-            PARK.. => self.move_aside(id, stage, path, park),
+            PARK.. => self.move_aside(id, stage, ordered, (path, park)),
             _ => {
                 self.git_ends(id);
                 Next::Over(Err(git_failure(ordered, path, Spoil::Hangs)))

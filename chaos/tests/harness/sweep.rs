@@ -40,6 +40,27 @@ fn moments_that_no_row_names_end_equal() {
     }
 }
 
+/// The row dies after the rename; the other steps of parking may be cut short as well.
+#[test]
+fn parking_may_be_cut_short_on_either_side_of_every_step() {
+    use chaos::sim::points::Side;
+    let reference = sweep::play(Scenario::RECOVERS, &[], None);
+    let crowd = sweep::Strike { at: sweep::At::Commit(1), side: Side::After, hit: Hit::Crowd };
+    let crowded = sweep::play(Scenario::RECOVERS, &[crowd], None);
+    assert_eq!(crowded.violated, Vec::<String>::new());
+    assert_eq!(crowded.end.differs(&reference.end), Vec::<String>::new());
+    for name in ["ensure_worktree.30", "ensure_worktree.31", "ensure_worktree.32"] {
+        let place = crowded.log.points.iter().position(|point| point == name).expect(name);
+        for side in [Side::Before, Side::After] {
+            let strike = sweep::Strike { at: sweep::At::Point(place as u64 + 1), side, hit: Hit::Crash };
+            let played = sweep::play(Scenario::RECOVERS, &[crowd, strike], None);
+            assert_eq!(played.idle, None, "{name} {side:?}");
+            assert_eq!(played.violated, Vec::<String>::new(), "{name} {side:?}");
+            assert_eq!(played.end.differs(&reference.end), Vec::<String>::new(), "{name} {side:?}");
+        }
+    }
+}
+
 /// Which of these rows show that bug, each with the fault under which it does.
 fn found_at(bug: &str, rows: &[&str]) -> Vec<String> {
     let bug = planted::CRASHES.iter().find(|one| one.name == bug).expect(bug);
@@ -135,4 +156,38 @@ fn who_trusts_an_older_database_is_found() {
     ] {
         assert!(trusting.violated.iter().any(|one| one == found), "{:#?}", trusting.violated);
     }
+}
+
+/// A strike after the first commit with this label that comes after the others.
+fn then(strikes: &[sweep::Strike], label: &str, hit: Hit) -> sweep::Strike {
+    let played = sweep::play(Scenario::RECOVERS, strikes, None);
+    let after = strikes.last().map_or(0, |last| played.log.place(last.at).0);
+    let is = |commit: &sweep::Committed| commit.labels.iter().any(|one| one == label);
+    let later = (1..).zip(&played.log.commits).find(|(number, commit)| *number > after && is(commit));
+    let at = sweep::At::Commit(later.unwrap_or_else(|| panic!("{label} does not come")).0);
+    sweep::Strike { at, side: chaos::sim::points::Side::After, hit }
+}
+
+/// The orchestrator killed around writes of the log, in a life of its own and after an older database was put in place.
+#[test]
+fn a_crash_around_a_write_of_the_log_leaves_no_gap() {
+    let end = sweep::play(Scenario::RECOVERS, &[], None).end;
+    let keeps = then(&[], "project_moved:briefing>running", Hit::KeepLog);
+    let back = then(&[keeps], "recovery_succeeded", Hit::PutBack);
+    let mut struck = 0;
+    for setup in [vec![keeps], vec![keeps, back]] {
+        let played = sweep::play(Scenario::RECOVERS, &setup, None);
+        let from = setup.last().map_or(0, |last| played.log.place(last.at).1);
+        let points = (1..).zip(&played.log.points).filter(|(number, name)| *number > from && name.starts_with("log."));
+        for (number, name) in points.take(5) {
+            for side in [chaos::sim::points::Side::Before, chaos::sim::points::Side::After] {
+                let strike = sweep::Strike { at: sweep::At::Point(number), side, hit: Hit::Crash };
+                let played = sweep::play(Scenario::RECOVERS, &[setup.clone(), vec![strike]].concat(), None);
+                let found = [played.violated, played.end.differs(&end)].concat();
+                assert_eq!(found, Vec::<String>::new(), "{name}, {side:?} of point {number}");
+                struck += 1;
+            }
+        }
+    }
+    assert_eq!(struck, 20);
 }

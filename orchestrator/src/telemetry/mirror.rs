@@ -8,7 +8,7 @@ use super::line::{Context, json_line};
 use super::sink::EventLog;
 use crate::domain::id::Seq;
 use crate::domain::signal::Entry;
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::time::{Span, Timestamp, WallTime};
 use std::io;
 use std::path::Path;
 
@@ -27,6 +27,12 @@ pub trait Lines {
     /// # Errors
     /// If they could not be written. Then none of them counts as written.
     fn append(&mut self, lines: &[String], last: Option<Seq>) -> io::Result<()>;
+
+    /// Ends, for whoever goes on, at the last line that `has` knows ([`EventLog::agree`]).
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn agree(&mut self, has: &mut dyn FnMut(Seq, WallTime) -> bool) -> io::Result<()>;
 }
 
 impl Lines for EventLog {
@@ -36,6 +42,10 @@ impl Lines for EventLog {
 
     fn append(&mut self, lines: &[String], last: Option<Seq>) -> io::Result<()> {
         self.append(lines, last)
+    }
+
+    fn agree(&mut self, has: &mut dyn FnMut(Seq, WallTime) -> bool) -> io::Result<()> {
+        self.agree(has)
     }
 }
 
@@ -70,6 +80,7 @@ impl<L: Lines> Mirror<L> {
     }
 
     /// Hands to `tell` what the journal holds up to the end of the log. The first [`Self::publish`] goes on from there.
+    /// Where the log tells of another journal, since an older database was put in place, its end is where they agree.
     ///
     /// # Errors
     /// Those of `read`.
@@ -78,6 +89,20 @@ impl<L: Lines> Mirror<L> {
         mut read: impl FnMut(Seq, usize) -> Result<Vec<Entry>, E>,
         mut tell: impl FnMut(&[Entry]),
     ) -> Result<(), E> {
+        let mut failed = None;
+        let mut has = |seq: Seq, wall| match read(Seq(seq.0.saturating_sub(1)), 1) {
+            Ok(found) => found.first().is_some_and(|entry| entry.seq == seq && entry.wall == wall),
+            Err(error) => {
+                failed = Some(error);
+                true
+            }
+        };
+        if let Err(error) = self.log.agree(&mut has) {
+            tracing::warn!(%error, "the event log cannot be read back; it goes on where it seems to end");
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         self.each(self.logged(), &mut read, |_, entries| tell(entries))
     }
 
@@ -160,5 +185,56 @@ impl<L: Lines> Mirror<L> {
             (Err(_), Some(_)) | (Ok(()), None) => {}
         }
         until.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::signal::{Signal, What};
+    use crate::telemetry::line::Mode;
+    use crate::telemetry::samples;
+    use std::convert::Infallible;
+
+    fn journal(until: i64, wall: i64) -> Vec<Entry> {
+        let signal = || Signal::fleet(What::OrchestratorStopped { reason: "x".to_owned() });
+        let entry = |seq| Entry { wall: WallTime(wall), ..samples::entry(seq, Timestamp(1), signal()) };
+        (1..=until).map(entry).collect()
+    }
+
+    fn kept(path: &Path, bytes_max: u64, journal: &[Entry]) -> Mirror {
+        let context = Context { run_id: None, mode: Mode::Live, seed: None, installation: "ab12".to_owned() };
+        let mut mirror = Mirror::over(EventLog::with_limit(path, bytes_max).unwrap(), context);
+        mirror.resume(|after, most| Ok::<_, Infallible>(read(journal, after, most)), |_| {}).unwrap();
+        mirror
+    }
+
+    fn read(journal: &[Entry], after: Seq, most: usize) -> Vec<Entry> {
+        journal.iter().filter(|entry| entry.seq > after).take(most).cloned().collect()
+    }
+
+    fn publish(mirror: &mut Mirror, journal: &[Entry]) {
+        mirror.publish(Timestamp(1), |after, most| Ok::<_, Infallible>(read(journal, after, most)), |_| {}).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_was_put_back_is_told_from_where_it_agrees_with_the_log() {
+        for bytes_max in [1 << 20, 1] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("events.ndjson");
+            let mut mirror = kept(&path, bytes_max, &[]);
+            let old = journal(9, 1);
+            publish(&mut mirror, &old[..4]);
+            publish(&mut mirror, &old);
+            // Put back to the fourth, and killed before the new fifth and sixth were told.
+            let new = [&old[..4], &journal(6, 2)[4..]].concat();
+            let mut mirror = kept(&path, bytes_max, &new);
+            assert_eq!(mirror.told, Seq(4));
+            publish(&mut mirror, &new);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let told: Vec<Entry> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert!(told.ends_with(&new[4..]), "{text}");
+            assert_eq!(kept(&path, bytes_max, &new).told, Seq(6));
+        }
     }
 }

@@ -5,10 +5,11 @@
 //! neighbour; and with [`EventLog::last_seq`] the caller can complete it from the journal without gap or repetition.
 
 use crate::domain::id::Seq;
+use crate::domain::time::WallTime;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -29,9 +30,11 @@ pub struct EventLog {
     torn: bool,
 }
 
+/// A line, as far as it tells of which journal it is.
 #[derive(Deserialize)]
 struct Numbered {
     seq: Seq,
+    wall_us: Option<WallTime>,
 }
 
 impl EventLog {
@@ -50,14 +53,7 @@ impl EventLog {
     pub fn with_limit(path: &Path, bytes_max: u64) -> io::Result<Self> {
         let mut file = open(path)?;
         let bytes = file.metadata()?.len();
-        let mut last = last_seq(&mut file, bytes)?;
-        if last.is_none() {
-            // Set aside at the very end of the previous run: the numbers go on from there.
-            if let Ok(mut older) = File::open(aside(path)) {
-                let bytes = older.metadata()?.len();
-                last = last_seq(&mut older, bytes)?;
-            }
-        }
+        let last = newest(&mut file, path)?.map(|line| line.seq);
         let torn = bytes > 0 && ends_within_line(&mut file, bytes)?;
         let mut log = Self { path: path.to_owned(), file, bytes, bytes_max, last, torn };
         log.append(&[], log.last)?;
@@ -68,6 +64,34 @@ impl EventLog {
     #[must_use]
     pub fn last_seq(&self) -> Option<Seq> {
         self.last
+    }
+
+    /// Where an older database was put in place, what the log has beyond it is of a journal that is no more: lets it end at
+    /// the last line that `has` knows, by its number and its wall-clock time. The lines stay.
+    ///
+    /// # Errors
+    /// If it cannot be read; then nothing has changed.
+    pub fn agree(&mut self, has: &mut dyn FnMut(Seq, WallTime) -> bool) -> io::Result<()> {
+        let mut knows = |line: &Numbered| line.wall_us.is_none_or(|wall| has(line.seq, wall));
+        if newest(&mut self.file, &self.path)?.is_none_or(|line| knows(&line)) {
+            return Ok(());
+        }
+        let mut agreed = None;
+        for path in [aside(&self.path), self.path.clone()] {
+            let file = match File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            for line in BufReader::new(file).split(b'\n') {
+                if let Ok(line) = serde_json::from_slice::<Numbered>(&line?)
+                    && knows(&line)
+                {
+                    agreed = Some(line.seq);
+                }
+            }
+        }
+        self.last = agreed;
+        Ok(())
     }
 
     /// The file.
@@ -152,8 +176,18 @@ fn ends_within_line(file: &mut File, bytes: u64) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// The number in the last line that can be read, looking no further back than needed.
-fn last_seq(file: &mut File, bytes: u64) -> io::Result<Option<Seq>> {
+/// The last line that can be read in the log, or in the one that was set aside: at the very end of the previous run,
+/// the numbers go on from there.
+fn newest(file: &mut File, path: &Path) -> io::Result<Option<Numbered>> {
+    if let Some(found) = last_line(file)? {
+        return Ok(Some(found));
+    }
+    File::open(aside(path)).map_or(Ok(None), |mut older| last_line(&mut older))
+}
+
+/// The last line that can be read, looking no further back than needed.
+fn last_line(file: &mut File) -> io::Result<Option<Numbered>> {
+    let bytes = file.metadata()?.len();
     let mut window = TAIL_BYTES;
     loop {
         let start = bytes.saturating_sub(window);
@@ -167,7 +201,7 @@ fn last_seq(file: &mut File, bytes: u64) -> io::Result<Option<Seq>> {
         }
         let found = lines.iter().rev().find_map(|line| serde_json::from_slice::<Numbered>(line).ok());
         if found.is_some() || start == 0 {
-            return Ok(found.map(|numbered| numbered.seq));
+            return Ok(found);
         }
         window = window.saturating_mul(2);
     }

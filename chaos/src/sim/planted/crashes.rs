@@ -99,7 +99,7 @@ struct Forgets;
 impl Bend for Forgets {
     fn submit(&mut self, world: &mut World, _: usize, ordered: Ordered) -> Vec<Ordered> {
         if let Effect::EnsureWorktree { path, .. } = &ordered.effect {
-            for half in world.disk.park.parked.iter_mut().filter(|parked| parked.from == *path && !parked.freed) {
+            for half in world.disk.park.parked.iter_mut().filter(|parked| parked.from == *path && !parked.told) {
                 half.from.push_str(".lost");
             }
         }

@@ -11,6 +11,7 @@ use crate::sim::sweep::Hit;
 use crate::sim::world::World;
 use orchestrator::domain::id::Seq;
 use orchestrator::domain::signal::Entry;
+use orchestrator::domain::time::WallTime;
 use orchestrator::runtime::ServeError;
 use orchestrator::store::Store;
 use orchestrator::telemetry::line::{Context, Mode};
@@ -144,6 +145,10 @@ impl Lines for Logged {
         }
         self.pass("log.1", |logged| logged.log.append(lines, last))
     }
+
+    fn agree(&mut self, has: &mut dyn FnMut(Seq, WallTime) -> bool) -> io::Result<()> {
+        self.log.agree(has)
+    }
 }
 
 impl Sim {
@@ -207,7 +212,7 @@ fn unlike(text: &str, journal: &[Entry], mut back: &[Seq]) -> Vec<String> {
 mod tests {
     use super::*;
     use orchestrator::domain::signal::{Signal, What};
-    use orchestrator::domain::time::{Timestamp, WallTime};
+    use orchestrator::domain::time::Timestamp;
     use orchestrator::telemetry::line::json_line;
 
     fn entry(seq: i64, said: &str) -> Entry {

@@ -186,7 +186,7 @@ pub const ROWS: [Row; 46] = [
         "worktree parked half",
         &[(after(Commit("lease_taken")), Hit::Crowd)],
         after(Point("ensure_worktree.30")),
-        &[Same("project_moved:provisioning>launching"), SameAgents],
+        &[NotAgain("ensure_worktree.30"), NotAgain("ensure_worktree.3"), Same("resource_restored"), SameAgents],
     ),
     row(
         "C29",

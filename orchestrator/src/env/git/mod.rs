@@ -259,32 +259,6 @@ impl Git {
         self.confirm(w, true).await
     }
 
-    /// Makes sure that no worktree holds the branch: one of the same folder is ours and is parked, any other is named.
-    async fn take_branch(&self, w: &WorktreeSpec, branch_ref: &str, parked: &mut Vec<PathBuf>) -> Result<(), Failure> {
-        let list = self.list(&w.repo).await?;
-        let holder = list.iter().find(|e| e.path != w.path && e.branch.as_deref() == Some(branch_ref));
-        let Some(holder) = holder else { return Ok(()) };
-        if holder.path.parent() == Some(&w.park) {
-            self.free_branch(w, &holder.path).await?;
-            // Whoever moved it did not come to tell.
-            parked.push(holder.path.clone());
-            return Ok(());
-        }
-        if holder.path.parent() == w.path.parent() {
-            let aside = if holder.path.exists() {
-                Some(self.set_aside(w, &holder.path).await?)
-            } else {
-                self.finish_parking(w, &holder.path).await?
-            };
-            if let Some(aside) = aside {
-                parked.push(aside);
-                return Ok(());
-            }
-        }
-        let place = holder.path.display();
-        Err(in_the_way(w, format!("branch {} is checked out in the worktree {place}", w.branch)))
-    }
-
     async fn add(&self, w: &WorktreeSpec, path: &str) -> Result<(), Failure> {
         let pattern = format!("refs/heads/{}", w.branch);
         let exists = self.call(&w.repo, &["for-each-ref", "--format=%(refname)", &pattern]).await?;
